@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SPILLWAY_POOL_H
+#define SPILLWAY_POOL_H
+
+#include "log.h"
+#include "options.h"
+#include "queue.h"
+#include "stats.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Budget, tiers and I/O engine, shared by any number of queues. All calls may be
+ * made from any thread at any time; a process usually has one pool.
+ */
+typedef struct spw_pool spw_pool;
+
+typedef struct spw_pool_config {
+    size_t size;                /**< sizeof(spw_pool_config) */
+    const char *name;           /**< copied; NULL: "pool" */
+    const spw_options *options; /**< read during the call; NULL: defaults and environment */
+    spw_log_fn *log;            /**< NULL: nothing is told */
+    void *log_context;
+    const spw_allocator *allocator; /**< NULL: malloc */
+} spw_pool_config;
+
+/**
+ * Opens a pool. `config` may be NULL. What is missing on this host (io_uring,
+ * O_DIRECT, NUMA, locked memory, a scratch directory) falls back to the best
+ * that remains, is told once through the log and counted in the stats; with the
+ * option `strict` it fails instead. Returns 0 or:
+ *
+ *  -EINVAL      a setting is refused (the log says which), or an unknown config size
+ *  -ENOMEM      no memory for the pool itself
+ *  -EOPNOTSUPP  strict, and something would fall back (the log says what)
+ *  other        strict, and a scratch directory or a descriptor is not to be had
+ */
+SPILLWAY_API int spw_pool_open(const spw_pool_config *config, spw_pool **out);
+
+/**
+ * Drops the opener's reference. Queues, handles, slabs and bytes that are still
+ * alive keep the pool working; the last of them ends it and waits for I/O in
+ * flight. NULL is harmless. Returns 0, or -EOWNERDEAD in a forked child (and does nothing).
+ */
+SPILLWAY_API int spw_pool_close(spw_pool *pool);
+
+/** As spw_pool_close(), but returns -EBUSY and does nothing while anything of the pool is alive. */
+SPILLWAY_API int spw_pool_close_idle(spw_pool *pool);
+
+/**
+ * A strategy that spills one queue's runs to this pool; give it to that queue's
+ * policy. Returns 0, -ENOMEM or -EOWNERDEAD.
+ */
+SPILLWAY_API int spw_pool_strategy(spw_pool *pool, spw_strategy **out);
+
+/** The account that the pool's queues report to; lives as long as the pool. */
+SPILLWAY_API spw_account *spw_pool_account(spw_pool *pool);
+
+/**
+ * A slab in the pool's own memory: bytes cut from it spill without a copy. `capacity_bytes` 0
+ * means spw_pool_run_bytes(); more is rounded up to pages. Waits for I/O in flight while the
+ * process is over its budget, unless `flags` has SPILLWAY_EXTEND_NOWAIT (-EAGAIN) or
+ * SPILLWAY_EXTEND_BOUNDED (-ENOSPC once nothing is in flight and no tier takes more).
+ * Returns 0, -ENOMEM, -EAGAIN, -ENOSPC or -EOWNERDEAD. Close it with spw_slab_close().
+ */
+SPILLWAY_API int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags,
+                                    spw_slab **out);
+
+/** The largest run with the present number of queues: also the best size for slabs. */
+SPILLWAY_API size_t spw_pool_run_bytes(const spw_pool *pool);
+
+/**
+ * Waits until the budget has room again or `timeout_ns` is over: for a writer that
+ * got -ENOSPC or -EAGAIN. Returns 0, -ETIMEDOUT or -EOWNERDEAD.
+ */
+SPILLWAY_API int spw_pool_wait_room(spw_pool *pool, uint64_t timeout_ns);
+
+/** Gives warm memory that is not in use back to the kernel; returns how many bytes. */
+SPILLWAY_API uint64_t spw_pool_trim(spw_pool *pool);
+
+/** Fills in `*stats` (see stats.h). Returns 0, -EINVAL (size) or -EOWNERDEAD. */
+SPILLWAY_API int spw_pool_stats(const spw_pool *pool, spw_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

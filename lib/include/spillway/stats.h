@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SPILLWAY_STATS_H
+#define SPILLWAY_STATS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "version.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * The one table of what a pool counts: X(name, kind, help). Counters only grow
+ * and end in _total; gauges are values of the moment. Bytes, counts, nanoseconds.
+ *
+ * Identity, at any quiet moment:
+ *   used = resident_foreign + entry_blocks + buffers
+ *   buffers = slabs + staging + reading + loaded + lent + warm + reserve
+ */
+#define SPILLWAY_STATS_TABLE(X)                                                                    \
+    X(budget_bytes, gauge, "the budget")                                                           \
+    X(used_bytes, gauge, "of the budget: everything resident in queues and pool")                  \
+    X(used_peak_bytes, gauge, "highest used_bytes so far")                                         \
+    X(resident_foreign_bytes, gauge, "payload in queues or staged that lives in the user's memory") \
+    X(entry_block_bytes, gauge, "blocks that hold queue entries")                                  \
+    X(buffer_bytes, gauge, "the pool's own mapped buffers, all of the following seven")            \
+    X(slab_bytes, gauge, "buffers that producers fill or queues hold")                             \
+    X(staging_bytes, gauge, "buffers that gather small entries for a write")                       \
+    X(reading_bytes, gauge, "buffers that a read is filling")                                      \
+    X(loaded_bytes, gauge, "buffers whose run is back, not yet fetched")                           \
+    X(lent_bytes, gauge, "buffers fetched by readers and not yet released")                        \
+    X(warm_bytes, gauge, "buffers kept for reuse")                                                 \
+    X(reserve_bytes, gauge, "the buffer kept for head fetches, while it is unused")                \
+    X(in_flight_bytes, gauge, "payload staged or being written")                                   \
+    X(held_bytes, gauge, "payload that no tier takes now, kept resident in its handle")            \
+    X(queues, gauge, "open strategies, one a queue")                                               \
+    X(runs, gauge, "live handles")                                                                 \
+    X(memory_tier_capacity_bytes, gauge, "what the memory tier may hold")                          \
+    X(memory_tier_bytes, gauge, "segments the memory tier has")                                    \
+    X(memory_tier_stored_bytes, gauge, "payload in the memory tier")                               \
+    X(memory_tier_misplaced_bytes, gauge, "segment bytes found on a node that was not asked for")  \
+    X(memory_tier_locked_bytes, gauge, "segment bytes locked in RAM")                              \
+    X(memory_tier_huge_bytes, gauge, "segment bytes on huge pages")                                \
+    X(disk_limit_bytes, gauge, "what the disk tier may hold")                                      \
+    X(disk_file_bytes, gauge, "allocated scratch file space")                                      \
+    X(disk_stored_bytes, gauge, "extents in use")                                                  \
+    X(spilled_runs_total, counter, "runs that a tier has confirmed")                               \
+    X(spilled_bytes_total, counter, "their payload")                                               \
+    X(spilled_memory_bytes_total, counter, "the part that went to the memory tier")                \
+    X(spilled_disk_bytes_total, counter, "the part that went to the disk tier")                    \
+    X(fetched_runs_total, counter, "runs that were read back and taken by a reader")               \
+    X(fetched_bytes_total, counter, "their payload")                                               \
+    X(fetched_memory_bytes_total, counter, "the part that came from the memory tier")              \
+    X(fetched_disk_bytes_total, counter, "the part that came from the disk tier")                  \
+    X(elided_runs_total, counter, "runs fetched or dropped before anything was written")           \
+    X(elided_bytes_total, counter, "their payload")                                                \
+    X(copied_bytes_total, counter, "payload copied by the library, on any path")                   \
+    X(direct_bytes_total, counter, "payload written straight from a slab's pages")                 \
+    X(prefetched_runs_total, counter, "reads started before the fetch")                            \
+    X(late_runs_total, counter, "head fetches that found their run not yet loaded")                \
+    X(wasted_runs_total, counter, "runs read and then dropped unread")                             \
+    X(writer_wait_ns_total, counter, "time writers waited for the budget")                         \
+    X(reader_wait_ns_total, counter, "time fetches waited for I/O")                                \
+    X(over_budget_total, counter, "times something was admitted over the budget")                  \
+    X(full_total, counter, "times every tier refused a run")                                       \
+    X(write_errors_total, counter, "writes that failed")                                           \
+    X(read_errors_total, counter, "reads that failed, each attempt")                               \
+    X(checksum_errors_total, counter, "runs whose checksum or identity was wrong")                 \
+    X(enospc_total, counter, "times a file system had no room")                                    \
+    X(no_memory_total, counter, "times memory or a map was refused")                               \
+    X(lost_runs_total, counter, "runs that could not be brought back")                             \
+    X(quarantined_dirs, gauge, "scratch directories withdrawn after a write error")                \
+    X(fallbacks_total, counter, "fallbacks taken, each told once")                                 \
+    X(oldest_request_ns, gauge, "age of the oldest I/O in flight")                                 \
+    X(syscalls_total, counter, "I/O batches handed to the kernel")
+
+#define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
+
+/** Counters and gauges of a pool; later versions append. */
+typedef struct spw_stats {
+    size_t size; /**< sizeof(spw_stats), set by the caller; set to what was filled in */
+    SPILLWAY_STATS_TABLE(SPILLWAY_STATS_FIELD)
+    char engine[16];      /**< "io_uring", "threads" or "none" */
+    char seal_mode[16];   /**< "recycle" or "strict" */
+    char fallbacks[256];  /**< names of the fallbacks taken, separated by spaces */
+} spw_stats;
+
+/**
+ * The stats as one JSON object, NUL-terminated. Returns its length, or -ENOSPC when
+ * `capacity` is too small (8 KiB is enough), -EINVAL (size).
+ */
+SPILLWAY_API long spw_stats_json(const spw_stats *stats, char *out, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

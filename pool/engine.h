@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An I/O engine runs jobs on threads of its own: io_uring on one thread, or
+ * pread/pwrite on several. Both behave alike, and share one contract:
+ *
+ *  - `prepare` (may be NULL) runs on an engine thread before the I/O and may set
+ *    file, buffer, length and offset. It returns JOB_ISSUE, JOB_DONE (no I/O
+ *    is needed, `result` is set), or -errno (which becomes the result).
+ *  - the engine carries on after short counts and EINTR until all `len` bytes
+ *    are done; a read that meets the end of the file gives -EIO. After a short count it goes on
+ *    from an aligned place (`align`), as direct I/O needs.
+ *  - `complete` runs on an engine thread with no lock held; it may free the job
+ *    or submit it again.
+ *  - idle threads sleep without a time limit.
+ */
+#ifndef SPILLWAY_POOL_ENGINE_H
+#define SPILLWAY_POOL_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../lib/log.h"
+#include "../lib/os.h"
+#include "../lib/settings.h"
+#include "spillway/alloc.h"
+
+enum job_op { JOB_WORK, JOB_READ, JOB_WRITE }; /* JOB_WORK: prepare is all there is */
+enum { JOB_ISSUE = 0, JOB_DONE = 1 };
+
+struct job {
+    struct job *next, *prev; /* the engine's */
+    enum job_op op;
+    int (*prepare)(struct job *job);
+    void (*complete)(struct job *job);
+    unsigned file;  /* index into engine_config.fds */
+    uint32_t align; /* of address, length and offset; 1 when buffered */
+    void *buffer;
+    size_t len;
+    uint64_t offset;
+    int result; /* 0 or -errno, set before complete */
+    /* the engine's own */
+    size_t done;
+    uint64_t start_ns;
+    bool pending; /* guarded by the engine's lock: queued and not yet taken */
+};
+
+struct engine_config {
+    const struct os *os;
+    const spw_allocator *allocator; /* never NULL */
+    struct log *log;
+    enum engine_kind kind;
+    unsigned depth; /* requests in flight at most; 0: the engine's default */
+    const int *fds; /* scratch files; copied; may be empty */
+    unsigned fd_count;
+};
+
+struct engine;
+
+/*
+ * Opens an engine of the kind asked for. ENGINE_AUTO tries io_uring and falls
+ * back to threads; *why then holds the -errno that refused io_uring, else 0.
+ * ENGINE_IO_URING fails with that -errno instead (-EPERM, -ENOSYS, -ENOMEM, -EOPNOTSUPP, ...).
+ */
+int engine_open(const struct engine_config *config, struct engine **out, int *why);
+
+/* Runs what is pending, waits for what is in flight, ends the threads. Not from an engine thread.
+ */
+void engine_close(struct engine *engine);
+
+/* Queues a job; urgent ones go first. Any thread, also under a queue's lock. Never fails. */
+void engine_submit(struct engine *engine, struct job *job, bool urgent);
+
+/* Takes a pending job back: true when it was still queued (`complete` will not run). */
+bool engine_cancel(struct engine *engine, struct job *job);
+
+/* Moves a job that is still pending to the front. */
+void engine_hurry(struct engine *engine, struct job *job);
+
+/* Whether the caller is one of the engine's threads. */
+bool engine_on_thread(const struct engine *engine);
+
+/* "io_uring" or "threads". */
+const char *engine_name(const struct engine *engine);
+
+/* Age of the oldest request handed to the kernel, 0 when there is none; any thread. */
+uint64_t engine_oldest_ns(const struct engine *engine);
+
+/* System calls that carried I/O so far. */
+uint64_t engine_syscalls(const struct engine *engine);
+
+#endif

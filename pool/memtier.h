@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory tier: sealed memfd segments on chosen NUMA nodes. Data is put in by
+ * a copy, read through a map that nobody can write through, and freed when
+ * the last piece in its segment is released; the segment is then recycled warm (recycle mode)
+ * or unmapped (strict mode).
+ */
+#ifndef SPILLWAY_POOL_MEMTIER_H
+#define SPILLWAY_POOL_MEMTIER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../lib/log.h"
+#include "../lib/os.h"
+#include "../lib/settings.h"
+#include "spillway/alloc.h"
+
+struct memtier_config {
+    const struct os *os;
+    const spw_allocator *allocator; /* never NULL */
+    struct log *log;
+    uint64_t capacity_bytes;
+    uint64_t segment_bytes; /* wish; scaled up with capacity (map count, descriptors) */
+    const char *nodes;      /* as in the option */
+    enum seal_mode seal;
+    bool mlock;
+    enum huge_mode huge_pages;
+    bool strict;                                       /* fallbacks are errors */
+    void (*fallback)(void *context, const char *name); /* each told once; may be NULL */
+    void *fallback_context;
+};
+
+struct memtier;
+struct segment;
+
+/* A piece of a segment; `data` is readable until memtier_release(). */
+struct memslot {
+    struct segment *segment;
+    const unsigned char *data;
+    uint64_t len;
+};
+
+/* What to put in: either `whole` (len bytes in one piece) or fill(), which writes all len bytes. */
+struct memtier_source {
+    uint64_t len;
+    const void *whole;
+    void (*fill)(void *context, unsigned char *to);
+    void *context;
+};
+
+struct memtier_info {
+    uint64_t capacity_bytes;
+    uint64_t segment_bytes;   /* all segments, in use or warm */
+    uint64_t stored_bytes;    /* live pieces */
+    uint64_t misplaced_bytes; /* found on other nodes than asked for */
+    uint64_t locked_bytes;
+    uint64_t huge_bytes;
+    uint64_t refused_headroom_total; /* segments not made because a cgroup or node had no room */
+};
+
+int memtier_open(const struct memtier_config *config, struct memtier **out);
+
+/* Every piece must have been released. */
+void memtier_close(struct memtier *tier);
+
+/*
+ * Copies the source in. Called from engine threads, several at once, never under a lock. Returns 0
+ * or -ENOSPC (capacity, headroom of the cgroup path or node, map count, descriptors: the log says
+ * which, once), -ENOMEM.
+ */
+int memtier_put(struct memtier *tier, const struct memtier_source *source, struct memslot *out);
+
+/* Gives a piece back. Any thread; the last piece of a strict segment unmaps it. */
+void memtier_release(struct memtier *tier, const struct memslot *slot);
+
+/* A cheap guess whether memtier_put() of `len` may work now (backs off after a refusal). */
+bool memtier_may_accept(struct memtier *tier, uint64_t len);
+
+/* Unmaps warm segments; returns bytes. */
+uint64_t memtier_trim(struct memtier *tier);
+
+void memtier_info(const struct memtier *tier, struct memtier_info *out);
+
+#endif
