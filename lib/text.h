@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* Text from outside (file names, values of variables) made fit to be shown. */
+/* Text from outside (file names, values of variables): compared without the locale, and made fit
+ * to be shown. */
 #ifndef SPILLWAY_LIB_TEXT_H
 #define SPILLWAY_LIB_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Equal apart from the case of ASCII letters, in any locale. */
+bool text_equal(const char *a, const char *b);
+
+/* Copies `text` without the blanks (also tabs and newlines) at its ends. Returns the length, or
+ * -ENAMETOOLONG when it does not fit. */
+long text_trim(char *out, size_t capacity, const char *text);
+
+/* Whether there is a control character in it. */
+bool text_has_controls(const char *text);
 
 /* Replaces control characters, C1 ones in UTF-8 included, by '?' in place. */
 void text_clean(char *text);
