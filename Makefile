@@ -107,6 +107,7 @@ endif
 .PHONY: all
 .PHONY: FORCE
 
+all: ## libraries, tools, man pages
 all: $(INTERNAL) $(BUILD)/libspillway.a $(BUILD)/libspillway.so $(TOOLS) $(MAN_PAGES) \
 	$(BUILD)/spillway.pc
 
@@ -211,10 +212,109 @@ $(SYS_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(INTERNAL)
 	$(Q)$(LINK) -o $@ $< $(INTERNAL) $(LIBS)
 
 .PHONY: tests
-tests: $(SUITES) $(SYS_PROGRAMS)
+tests: $(SUITES) $(if $(filter 1,$(PLAIN)),,$(SYS_PROGRAMS)) ## build the test binaries
 
-.PHONY: clean
-clean:
+SCRIPTS := $(if $(filter 1,$(PLAIN)),,$(sort $(wildcard tests/check_*.sh tests/sys_*.sh)))
+RUN_TESTS = BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' RUNNER='$(RUNNER)' TESTS='$(TESTS)' \
+	SPILLWAY_TEST_SCALE='$(SPILLWAY_TEST_SCALE)' bash tests/run.sh
+
+.PHONY: check check-run check-asan check-tsan check-valgrind
+check: deps ## install what is missing, build, run every test (TESTS="queue pool": only those)
+	@+$(AGAIN) check-run
+
+check-run: tests $(if $(filter 1,$(PLAIN)),,all $(if $(wildcard README.md),$(BUILD)/mkman)) ## the same without installing anything
+	@$(RUN_TESTS) $(SUITES) -- $(SCRIPTS)
+
+# Criterion passes a test whose process leaks, and cannot run under ThreadSanitizer at all: these
+# three use the plain runner, where each test's exit code counts.
+check-asan: deps ## the suites with AddressSanitizer, leaks included, and UBSan
+	@+ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    SPILLWAY_TEST_SCALE=50 $(AGAIN) BUILD=$(BUILD)/asan SANITIZE=address,undefined PLAIN=1 \
+	    CFLAGS='-O1 -g' check-run
+
+check-tsan: deps ## the suites with ThreadSanitizer
+	@+TSAN_OPTIONS=second_deadlock_stack=1:die_after_fork=0 SPILLWAY_TEST_SCALE=10 TEST_LIMIT_S=600 \
+	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread PLAIN=1 CFLAGS='-O1 -g' check-run
+
+check-valgrind: ## the suites under valgrind's memcheck
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK) valgrind
+	@+SPILLWAY_TEST_SCALE=10 TEST_LIMIT_S=900 TEST_TIME_LIMIT_S=300 $(AGAIN) PLAIN=1 \
+	    RUNNER='valgrind -q --leak-check=full --errors-for-leak-kinds=definite,possible --error-exitcode=99 --fair-sched=yes' \
+	    check-run
+
+# --- packages, demo ------------------------------------------------------------------------------
+# Once more, so that a package which was just installed is found.
+AGAIN = $(MAKE) --no-print-directory
+
+.PHONY: deps deps-ci demo
+deps: ## install the packages that building and testing need
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK)
+
+deps-ci: ## those of check-valgrind and format too
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_CI)
+
+demo: ## install what is missing, build, watch 2 GB of files pass through 64 MiB
+	@sh tests/deps.sh $(PACKAGES_BUILD)
+	@+$(AGAIN) all
+	@BUILD='$(BUILD)' bash tools/demo.sh
+
+# --- README: the options table -------------------------------------------------------------------
+.PHONY: readme
+readme: $(BUILD)/mkman ## write README.md's table of settings anew
+	$(Q)$(BUILD)/mkman readme <README.md >$(BUILD)/README.md
+	$(Q)cmp -s $(BUILD)/README.md README.md || cp $(BUILD)/README.md README.md
+
+# --- install -------------------------------------------------------------------------------------
+# One list for both directions: source, folder, mode.
+man_dir = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))
+DEST_INCLUDE := $(DESTDIR)$(INCLUDEDIR)/spillway
+INSTALLED := $(HEADERS:lib/include/spillway/%=$(INCLUDEDIR)/spillway/%) \
+	$(addprefix $(LIBDIR)/,libspillway.a $(SHARED) $(SONAME) libspillway.so) \
+	$(PKGCONFIGDIR)/spillway.pc $(TOOLS:$(BUILD)/%=$(BINDIR)/%) \
+	$(foreach m,$(MAN_PAGES),$(call man_dir,$(m))/$(notdir $(m)))
+
+.PHONY: install uninstall
+install: all ## install below $(DESTDIR)$(PREFIX)
+	$(Q)install -d $(DEST_INCLUDE) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PKGCONFIGDIR)
+	$(Q)install -m 644 $(HEADERS) $(DEST_INCLUDE)/
+	$(Q)install -m 644 $(BUILD)/libspillway.a $(DESTDIR)$(LIBDIR)/
+	$(Q)install -m 755 $(BUILD)/$(SHARED) $(DESTDIR)$(LIBDIR)/
+	$(Q)ln -sf $(SHARED) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspillway.so
+	$(Q)install -m 644 $(BUILD)/spillway.pc $(DESTDIR)$(PKGCONFIGDIR)/
+	$(Q)$(if $(TOOLS),install -d $(DESTDIR)$(BINDIR) && install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
+	$(Q)$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
+
+uninstall: ## remove exactly what install put there
+	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	$(Q)if [ -d $(DEST_INCLUDE) ]; then rmdir --ignore-fail-on-non-empty $(DEST_INCLUDE); fi
+
+# --- release, housekeeping -----------------------------------------------------------------------
+DIST := spillway-$(VERSION)
+FORMATTED := $(wildcard lib/*.[ch] lib/include/spillway/*.h pool/*.[ch] policies/*.[ch] \
+	tools/*.[ch] tests/*.[ch] tests/external/*.c tests/external/*.cpp)
+
+.PHONY: dist clean format format-check help
+dist: ## build/spillway-VERSION.tar.gz of the last commit, the same bytes each time
+	@mkdir -p $(BUILD)
+	@git -c tar.umask=0022 archive --format=tar --prefix=$(DIST)/ HEAD >$(BUILD)/$(DIST).tar
+	@gzip -n -9 -f $(BUILD)/$(DIST).tar
+	@git diff --quiet HEAD || echo "note: uncommitted changes are not in it"
+	@echo $(BUILD)/$(DIST).tar.gz
+
+clean: ## remove the build folder
 	rm -rf $(BUILD)
+
+format: ## format all C sources in place
+	$(CLANG_FORMAT) -i $(FORMATTED)
+
+format-check: ## fail where `make format` would change something
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	    while IFS=@ read -r goal what; do printf '%-16s %s\n' "$$goal" "$$what"; done
+	@echo "  V=1 shows commands; BUILD, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, JOBS as usual;"
+	@echo "  WITH_URING=0 and WITH_NUMA=0 leave out what is optional; WERROR=0 keeps warnings warnings."
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d)

@@ -17,6 +17,9 @@
 
 enum { EXIT_SKIPPED = 77, TIME_LIMIT_S = 120, TEXT_BYTES = 512 };
 
+/* What one test may take; TEST_TIME_LIMIT_S in the environment changes it. */
+static unsigned limit_s = TIME_LIMIT_S;
+
 static struct plain_test *first_test, **last_link = &first_test;
 static int report_fd = -1; /* where a test says why it was skipped */
 
@@ -63,7 +66,7 @@ void plain_skip(const char *why, ...)
 __attribute__((noreturn)) static void run_child(const struct plain_test *test, int fd)
 {
     report_fd = fd;
-    alarm(TIME_LIMIT_S);
+    alarm(limit_s);
     test->run();
     close(fd);
     exit(EXIT_SUCCESS);
@@ -123,7 +126,7 @@ static bool report(unsigned number, const struct plain_test *test, int status, c
     if (exited)
         printf("(exit code %d)\n", WEXITSTATUS(status));
     else if (WTERMSIG(status) == SIGALRM)
-        printf("(no end after %d s)\n", TIME_LIMIT_S);
+        printf("(no end after %u s)\n", limit_s);
     else
         printf("(signal %d, %s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
     return true;
@@ -145,6 +148,9 @@ int main(int argc, char **argv)
     bool list = argc > 1 && strcmp(argv[1], "--list") == 0;
     int skip = 1 + (in_place || list);
     unsigned number = 0, failed = 0;
+    const char *limit = getenv("TEST_TIME_LIMIT_S");
+    if (limit && strtoul(limit, NULL, 10))
+        limit_s = (unsigned)strtoul(limit, NULL, 10);
     for (struct plain_test *test = first_test; test; test = test->next) {
         char reason[TEXT_BYTES];
         if (!is_wanted(test, argc - skip, argv + skip))

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fills the library's own tables into text, so that each fact is written once.
+ * Used while building; not installed.
+ *
+ *     mkman man VERSION    a man page source on stdin, the page on stdout:
+ *                          a line @OPTIONS@ or @STATS@ becomes that table,
+ *                          @VERSION@ anywhere becomes VERSION
+ *     mkman options        the options table in Markdown
+ *     mkman readme         README.md on stdin and out, with the options table
+ *                          written anew between the two marker lines below
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spillway/options.h"
+#include "spillway/stats.h"
+
+enum { LINE_BYTES = 8192 };
+
+static const char marker_begin[] = "<!-- options: written by make readme -->\n";
+static const char marker_end[] = "<!-- end of options -->\n";
+
+static bool option_at(size_t index, spw_option_info *info)
+{
+    *info = (spw_option_info){.size = sizeof(*info)};
+    return spw_options_describe(index, info) == 0;
+}
+
+/* Text in which nothing is a roff request, escape or hyphenation. */
+static void roff_text(const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        fputs("\\&", stdout);
+    for (; *text; text++) {
+        if (*text == '\\')
+            fputs("\\e", stdout);
+        else if (*text == '-')
+            fputs("\\-", stdout);
+        else if (*text == '"')
+            fputs("\\(dq", stdout);
+        else
+            putchar(*text);
+    }
+}
+
+/* A sentence of its own: a capital at the start, a full stop at the end. */
+static void roff_sentence(const char *text)
+{
+    char first[2] = {*text, '\0'};
+    if (*text >= 'a' && *text <= 'z')
+        first[0] = (char)(*text - 'a' + 'A');
+    roff_text(first);
+    if (*text)
+        roff_text(text + 1);
+    size_t length = strlen(text);
+    puts(length && text[length - 1] == '.' ? "" : ".");
+}
+
+static void roff_options(void)
+{
+    spw_option_info info;
+    for (size_t i = 0; option_at(i, &info); i++) {
+        puts(".TP");
+        fputs(".B ", stdout);
+        roff_text(info.variable);
+        putchar('\n');
+        roff_sentence(info.help);
+        fputs("Allowed: ", stdout);
+        roff_text(info.allowed);
+        fputs(".\nDefault: ", stdout);
+        roff_text(info.fallback);
+        puts(".");
+    }
+}
+
+static void roff_stat(const char *name, const char *kind, const char *help)
+{
+    puts(".TP");
+    fputs(".B ", stdout);
+    roff_text(name);
+    printf("\n(%s) ", kind);
+    roff_text(help);
+    puts(".");
+}
+
+#define ROFF_STAT(name, kind, help) roff_stat(#name, #kind, help);
+
+static void roff_stats(void)
+{
+    SPILLWAY_STATS_TABLE(ROFF_STAT)
+}
+
+static void man_line(const char *line, const char *version)
+{
+    static const char word[] = "@VERSION@";
+    if (strcmp(line, "@OPTIONS@\n") == 0) {
+        roff_options();
+        return;
+    }
+    if (strcmp(line, "@STATS@\n") == 0) {
+        roff_stats();
+        return;
+    }
+    const char *at;
+    while ((at = strstr(line, word))) {
+        fwrite(line, 1, (size_t)(at - line), stdout);
+        fputs(version, stdout);
+        line = at + strlen(word);
+    }
+    fputs(line, stdout);
+}
+
+/* A cell of a Markdown table: a bar would end it. */
+static void markdown_cell(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '|' || *text == '<')
+            putchar('\\');
+        putchar(*text);
+    }
+}
+
+static void markdown_options(void)
+{
+    puts("| variable | default | allowed | what it does |");
+    puts("|---|---|---|---|");
+    spw_option_info info;
+    for (size_t i = 0; option_at(i, &info); i++) {
+        printf("| `%s` | ", info.variable);
+        markdown_cell(info.fallback);
+        fputs(" | ", stdout);
+        markdown_cell(info.allowed);
+        fputs(" | ", stdout);
+        markdown_cell(info.help);
+        puts(" |");
+    }
+}
+
+/* Returns whether both markers were there, in order. */
+static bool readme(void)
+{
+    char line[LINE_BYTES];
+    bool inside = false, done = false;
+    while (fgets(line, sizeof(line), stdin)) {
+        if (inside && strcmp(line, marker_end) == 0) {
+            inside = false;
+            done = true;
+        }
+        if (!inside)
+            fputs(line, stdout);
+        if (!done && !inside && strcmp(line, marker_begin) == 0) {
+            inside = true;
+            markdown_options();
+        }
+    }
+    return done;
+}
+
+int main(int argc, char **argv)
+{
+    char line[LINE_BYTES];
+    if (argc == 3 && strcmp(argv[1], "man") == 0) {
+        while (fgets(line, sizeof(line), stdin))
+            man_line(line, argv[2]);
+    } else if (argc == 2 && strcmp(argv[1], "options") == 0) {
+        markdown_options();
+    } else if (argc == 2 && strcmp(argv[1], "readme") == 0) {
+        if (!readme()) {
+            fprintf(stderr, "mkman: no lines %s ... %s", marker_begin, marker_end);
+            return EXIT_FAILURE;
+        }
+    } else {
+        fputs("usage: mkman man VERSION | mkman options | mkman readme\n", stderr);
+        return EXIT_FAILURE;
+    }
+    if (fflush(stdout) || ferror(stdout) || ferror(stdin)) {
+        fprintf(stderr, "mkman: %s\n", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
