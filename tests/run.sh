@@ -25,6 +25,7 @@ for name in $(compgen -e SPILLWAY_ | grep -v '^SPILLWAY_TEST_'); do
 done
 export LC_ALL=C
 
+mkdir -p "$BUILD"
 results=$(mktemp -d "$BUILD/results.XXXXXX") || exit 2
 trap 'rm -rf "$results"' EXIT
 trap 'exit 130' INT TERM
