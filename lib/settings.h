@@ -49,7 +49,7 @@ struct settings {
     bool strict;
 };
 
-/* All values as `options` has them. */
+/* All values as `options` has them; NULL: the defaults. */
 void settings_read(const spw_options *options, struct settings *out);
 
 /* What an amount comes to where `whole` is 100 % (rounded down); `fallback` when it was not set. */

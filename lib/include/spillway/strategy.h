@@ -90,6 +90,7 @@ typedef struct spw_limits {
     uint64_t budget_bytes; /**< 0: no budget is set */
     uint64_t excess_bytes; /**< how far the budget's use is above where spilling should begin */
     uint64_t run_bytes;    /**< the largest run; 0: no bound */
+    uint64_t room_bytes;   /**< what a spill would take now; UINT64_MAX: no bound */
     unsigned queues;       /**< queues that share the budget, at least 1 */
 } spw_limits;
 

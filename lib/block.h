@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Blocks of entries, and lists of them. A list is a struct spw_chunks; its blocks
+ * are all resident (entries are bytes) or all paged (entries are handles, and
+ * `bytes` is their payload). No block in a list is empty.
+ */
+#ifndef SPILLWAY_BLOCK_H
+#define SPILLWAY_BLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "account.h"
+#include "spillway/chunks.h"
+#include "spillway/strategy.h"
+
+enum {
+    BLOCK_ENTRIES = 128, /* entries in a block that a writer fills: 3 KiB */
+    BLOCK_SMALL_ENTRIES =
+        16, /* entries in other blocks; also the most that are copied to save a block */
+};
+
+struct paged {
+    spw_handle *handle;
+    uint64_t size_bytes;
+};
+
+union entry {
+    spw_bytes bytes;
+    struct paged paged;
+};
+
+struct spw_block {
+    struct spw_block *next, *prev;
+    const spw_allocator *allocator;
+    struct spw_account *account;   /* charged with the block; may be NULL */
+    uint64_t bytes, foreign_bytes; /* sums over the entries */
+    uint16_t first, end, capacity; /* entries [first, end) are in use */
+    bool paged;
+    union entry entries[];
+};
+
+static inline unsigned block_count(const struct spw_block *block)
+{
+    return (unsigned)block->end - block->first;
+}
+
+struct spw_block *block_open(const spw_allocator *allocator, struct spw_account *account,
+                             unsigned capacity, bool paged);
+void block_close(struct spw_block *block);
+
+/* The block no longer counts in its account. */
+void block_uncharge(struct spw_block *block);
+
+/* Adds an entry to a block that has room; the list's sums are the caller's. */
+void block_push_bytes(struct spw_block *block, const spw_bytes *bytes);
+void block_push_handle(struct spw_block *block, spw_handle *handle, uint64_t size_bytes);
+
+/* Links an unlinked, non-empty block in at the end. */
+void list_append(spw_chunks *list, struct spw_block *block);
+
+/* Takes the first entry out; frees the block when that was its last. */
+union entry list_pop(spw_chunks *list);
+
+/*
+ * Moves everything before entry `index` of `block` to the end of `front` (whose
+ * old content stays). Splits the block where needed. `count`, `bytes` and `foreign_bytes` are the
+ * sums of what moves. Returns 0 or -ENOMEM (nothing moved).
+ */
+struct list_sums {
+    size_t count;
+    uint64_t bytes, foreign_bytes;
+};
+int list_cut(spw_chunks *list, struct spw_block *block, unsigned index,
+             const struct list_sums *before, spw_chunks *front);
+
+/* Adds one entry to running sums. */
+void sums_add_entry(struct list_sums *sums, const struct spw_block *block, unsigned index);
+
+/* Moves `tail` to the end of `list`; copies a small first block into room at the end. */
+void list_join(spw_chunks *list, spw_chunks *tail);
+
+/* Releases all bytes, or drops all handles. */
+void list_clear(spw_chunks *list);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include "spillway/bytes.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "owner.h"
+
+/* Memory that the user lent. */
+struct foreign {
+    struct spw_owner owner;
+    spw_bytes_release_fn *release;
+    void *context;
+    const void *data;
+    size_t len;
+    const spw_allocator *allocator;
+};
+
+static void foreign_last(struct spw_owner *owner)
+{
+    struct foreign *foreign = (struct foreign *)owner;
+    if (foreign->release)
+        foreign->release(foreign->context, foreign->data, foreign->len);
+    allocator_release(foreign->allocator, foreign, sizeof(*foreign));
+}
+
+int spw_bytes_wrap(const void *data, size_t len, spw_bytes_release_fn *release, void *context,
+                   const spw_allocator *allocator, spw_bytes *out)
+{
+    if ((!data && len > 0) || (uintptr_t)data > UINTPTR_MAX - len)
+        return -EINVAL;
+    allocator = allocator_or_default(allocator);
+    struct foreign *foreign = allocator_acquire(allocator, sizeof(*foreign));
+    if (!foreign)
+        return -ENOMEM;
+    owner_init(&foreign->owner, 1, false, foreign_last);
+    foreign->release = release;
+    foreign->context = context;
+    foreign->data = data;
+    foreign->len = len;
+    foreign->allocator = allocator;
+    *out = (spw_bytes){data, len, &foreign->owner};
+    return 0;
+}
+
+/* A private copy, in one allocation with its owner. */
+struct copied {
+    struct spw_owner owner;
+    const spw_allocator *allocator;
+    size_t size;
+    unsigned char data[];
+};
+
+static void copied_last(struct spw_owner *owner)
+{
+    struct copied *copied = (struct copied *)owner;
+    allocator_release(copied->allocator, copied, copied->size);
+}
+
+int spw_bytes_copy(const void *data, size_t len, const spw_allocator *allocator, spw_bytes *out)
+{
+    if (!data && len > 0)
+        return -EINVAL;
+    if (len > SIZE_MAX - sizeof(struct copied))
+        return -ENOMEM;
+    allocator = allocator_or_default(allocator);
+    size_t size = sizeof(struct copied) + len;
+    struct copied *copied = allocator_acquire(allocator, size);
+    if (!copied)
+        return -ENOMEM;
+    owner_init(&copied->owner, 1, false, copied_last);
+    copied->allocator = allocator;
+    copied->size = size;
+    if (len > 0)
+        memcpy(copied->data, data, len);
+    *out = (spw_bytes){copied->data, len, &copied->owner};
+    return 0;
+}
+
+spw_bytes spw_bytes_clone(const spw_bytes *bytes)
+{
+    if (bytes->owner)
+        owner_acquire(bytes->owner);
+    return *bytes;
+}
+
+void spw_bytes_release(spw_bytes *bytes)
+{
+    struct spw_owner *owner = bytes->owner;
+    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
+    if (owner)
+        owner_release(owner);
+}
+
+int spw_bytes_split_front(spw_bytes *bytes, size_t n, spw_bytes *front)
+{
+    if (n > bytes->len)
+        return -ERANGE;
+    spw_bytes cut = spw_bytes_clone(bytes);
+    cut.len = n;
+    if (n > 0)
+        bytes->data += n;
+    bytes->len -= n;
+    *front = cut;
+    return 0;
+}
+
+int spw_bytes_try_merge(spw_bytes *bytes, spw_bytes *next)
+{
+    if (!bytes->owner || bytes->owner != next->owner || bytes == next ||
+        bytes->data + bytes->len != next->data)
+        return 0;
+    bytes->len += next->len; /* both lie in one allocation, so this cannot overflow */
+    spw_bytes_release(next);
+    return 1;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one table of settings, from which come parser, defaults, help, man page and README:
+ *
+ *   X(name, VARIABLE after SPILLWAY_, member of struct settings, type in option_types.c,
+ *     default, allowed: completes "give ...", help)
+ */
+#ifndef SPILLWAY_LIB_OPTIONS_TABLE_H
+#define SPILLWAY_LIB_OPTIONS_TABLE_H
+
+#define OPTIONS_BYTES "bytes with a unit (64MiB, 2G: K, M, G, T count in 1024s)"
+
+#define OPTIONS_TABLE(X)                                                                           \
+    X(memory, MEMORY, memory, budget, "auto",                                                      \
+      OPTIONS_BYTES " of at least 64KiB, a share of the tightest memory limit (50%), or auto",     \
+      "budget: what queues and pool may keep resident; auto is half of the tightest limit")        \
+    X(memory_tier, MEMORY_TIER, memory_tier, capacity, "off",                                      \
+      OPTIONS_BYTES ", a share of the host's memory (25%), or off",                                \
+      "capacity of the memory tier, on top of the budget; it is charged to the same cgroup")       \
+    X(threshold, THRESHOLD, threshold, share, "auto",                                              \
+      OPTIONS_BYTES ", a share of the budget (50%), or auto",                                      \
+      "resident bytes of a queue above its head reserve at which it spills")                       \
+    X(head_reserve, HEAD_RESERVE, head_reserve, share, "auto",                                     \
+      OPTIONS_BYTES ", a share of the budget (25%), or auto",                                      \
+      "bytes next to the reader of a queue that are never spilled")                                \
+    X(prefetch, PREFETCH, prefetch, optional, "auto",                                              \
+      OPTIONS_BYTES ", a share of the budget (25%), off, or auto",                                 \
+      "how far ahead of the reader of a queue runs are brought back")                              \
+    X(tiers, TIERS, tier_memory, tiers, "memory,disk",                                             \
+      "memory, disk, both with a comma between, or none",                                          \
+      "which tiers may be used; the memory tier also needs a capacity")                            \
+    X(nodes, NODES, nodes, nodes, "local",                                                         \
+      "local, far, cpuless, all, or a list of NUMA nodes (1 or 0-1,3 or !0)",                      \
+      "NUMA nodes for the memory tier; far has the largest distance, cpuless no processors")       \
+    X(dirs, DIRS, dirs, dirs, "auto",                                                              \
+      "up to 16 different directories with colons between, or auto",                               \
+      "scratch directories; auto is the first that works of SLURM_TMPDIR, TMPDIR, /var/tmp")       \
+    X(disk_limit, DISK_LIMIT, disk_limit, limit, "auto",                                           \
+      OPTIONS_BYTES " of at least 64KiB, a share of what is free at start (80%), or auto",         \
+      "what the disk tier may hold in all its directories; auto is 50%")                           \
+    X(engine, ENGINE, engine, engine, "auto", "io_uring, threads, or auto",                        \
+      "how scratch files are read and written; auto tries io_uring first")                         \
+    X(seal, SEAL, seal, seal, "recycle", "recycle or strict",                                      \
+      "seals of memory segments: recycled warm, or immutable even for this process")               \
+    X(mlock, MLOCK, mlock, toggle, "off", "on or off",                                             \
+      "lock memory segments in RAM, within RLIMIT_MEMLOCK")                                        \
+    X(huge_pages, HUGE_PAGES, huge_pages, huge, "off", "on, transparent, or off",                  \
+      "memory segments on reserved (on) or transparent huge pages")                                \
+    X(checksum, CHECKSUM, checksum, checksum, "disk", "disk, all, or off",                         \
+      "payload that is verified when it comes back: that of disk runs, of all runs, none")         \
+    X(log_level, LOG_LEVEL, log_level, level, "warning", "off, error, warning, info, or debug",    \
+      "the least important messages that are still told")                                          \
+    X(strict, STRICT, strict, toggle, "off", "on or off",                                          \
+      "make each fallback, and each doubtful or unknown setting, an error at start")
+
+#endif

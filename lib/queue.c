@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a queue, and how its reader is woken. The ends are in writer.c and reader.c. */
+#include "queue.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc.h"
+
+static struct queue *queue_of(spw_waker *waker)
+{
+    return (struct queue *)waker;
+}
+
+static void waker_wake(spw_waker *waker)
+{
+    queue_fire(queue_of(waker));
+}
+
+static void waker_acquire(spw_waker *waker)
+{
+    atomic_fetch_add_explicit(&queue_of(waker)->refs, 1, memory_order_relaxed);
+}
+
+static void waker_release(spw_waker *waker)
+{
+    queue_release(queue_of(waker));
+}
+
+static int locks_init(struct queue *queue)
+{
+    pthread_condattr_t attributes;
+    int err = -pthread_condattr_init(&attributes);
+    if (err)
+        return err;
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    err = -pthread_cond_init(&queue->news, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (err)
+        return err;
+    err = -pthread_cond_init(&queue->quiet, NULL);
+    if (err)
+        goto no_quiet;
+    err = -pthread_mutex_init(&queue->lock, NULL);
+    if (err)
+        goto no_lock;
+    return 0;
+
+no_lock:
+    pthread_cond_destroy(&queue->quiet);
+no_quiet:
+    pthread_cond_destroy(&queue->news);
+    return err;
+}
+
+static int options_check(const spw_queue_options *options)
+{
+    if (options->size != sizeof(*options))
+        return -EINVAL;
+    return account_in_child(options->account) ? -EOWNERDEAD : 0;
+}
+
+static int queue_make(const struct os *os, const spw_queue_options *options,
+                      const spw_allocator *allocator, struct queue **out)
+{
+    struct queue *queue = allocator_zeroed(allocator, sizeof(*queue));
+    if (!queue)
+        return -ENOMEM;
+    queue->waker = (spw_waker){waker_wake, waker_acquire, waker_release};
+    queue->os = os;
+    queue->allocator = allocator;
+    queue->account = options->account;
+    queue->writer_open = queue->reader_open = true;
+    queue->event_fd = -1;
+    atomic_init(&queue->refs, 2);
+    int err = -ENOMEM;
+    if (options->name) {
+        size_t len = strlen(options->name) + 1;
+        queue->name = allocator_acquire(allocator, len);
+        if (!queue->name)
+            goto no_name;
+        memcpy(queue->name, options->name, len);
+    }
+    err = locks_init(queue);
+    if (err)
+        goto no_locks;
+    view_init(&queue->view, allocator, options->account);
+    *out = queue;
+    return 0;
+
+no_locks:
+    if (queue->name)
+        allocator_release(allocator, queue->name, strlen(queue->name) + 1);
+no_name:
+    allocator_release(allocator, queue, sizeof(*queue));
+    return err;
+}
+
+int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
+                    spw_reader **reader)
+{
+    static const spw_queue_options plain = {.size = sizeof(plain)};
+    if (!options)
+        options = &plain;
+    int err = options_check(options);
+    if (err)
+        return err;
+    const spw_allocator *allocator = allocator_or_default(options->allocator);
+    struct spw_writer *writer_end = allocator_acquire(allocator, sizeof(*writer_end));
+    if (!writer_end)
+        return -ENOMEM;
+    struct spw_reader *reader_end = allocator_acquire(allocator, sizeof(*reader_end));
+    err = -ENOMEM;
+    if (!reader_end)
+        goto no_reader;
+    struct queue *queue;
+    err = queue_make(os, options, allocator, &queue);
+    if (err)
+        goto no_queue;
+    queue->writer_policy = options->writer_policy;
+    queue->reader_policy = options->reader_policy;
+    if (queue->account)
+        queue->account->acquire(queue->account);
+    writer_end->queue = reader_end->queue = queue;
+    *writer = writer_end;
+    *reader = reader_end;
+    return 0;
+
+no_queue:
+    allocator_release(allocator, reader_end, sizeof(*reader_end));
+no_reader:
+    allocator_release(allocator, writer_end, sizeof(*writer_end));
+    return err;
+}
+
+int spw_queue_open(const spw_queue_options *options, spw_writer **writer, spw_reader **reader)
+{
+    return queue_open_with(&os_linux, options, writer, reader);
+}
+
+static void policy_close(spw_policy *policy)
+{
+    if (policy)
+        policy->ops->close(policy);
+}
+
+void queue_release(struct queue *queue)
+{
+    if (atomic_fetch_sub_explicit(&queue->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    struct spw_account *account = queue->account;
+    view_fini(&queue->view);
+    /* The reader's first: it may take its sizes from the writer's strategy. */
+    policy_close(queue->reader_policy);
+    policy_close(queue->writer_policy);
+    pthread_mutex_destroy(&queue->lock);
+    pthread_cond_destroy(&queue->quiet);
+    pthread_cond_destroy(&queue->news);
+    os_close(queue->os, queue->event_fd);
+    const spw_allocator *allocator = queue->allocator;
+    if (queue->name)
+        allocator_release(allocator, queue->name, strlen(queue->name) + 1);
+    allocator_release(allocator, queue, sizeof(*queue));
+    if (account) {
+        account_relieved(account);
+        account->release(account);
+    }
+}
+
+void queue_set_event(struct queue *queue)
+{
+    static const uint64_t one = 1;
+    if (queue->event_set)
+        return;
+    /* The only other error is a counter at its limit, and that is readable. */
+    while (queue->os->write(queue->event_fd, &one, sizeof(one)) == -EINTR)
+        ;
+    queue->event_set = true;
+}
+
+void queue_fire(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    unsigned armed = queue->armed;
+    queue->armed = 0;
+    if (armed & ARM_WAIT)
+        pthread_cond_signal(&queue->news);
+    if (armed & ARM_EVENT)
+        queue_set_event(queue);
+    if (!(armed & ARM_CALLBACK)) {
+        pthread_mutex_unlock(&queue->lock);
+        return;
+    }
+    spw_ready_fn *ready = queue->ready;
+    void *context = queue->ready_context;
+    queue->firing++;
+    queue->firing_thread = pthread_self();
+    pthread_mutex_unlock(&queue->lock);
+
+    ready(context);
+
+    pthread_mutex_lock(&queue->lock);
+    if (--queue->firing == 0)
+        pthread_cond_broadcast(&queue->quiet);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_wait_quiet(struct queue *queue)
+{
+    unsigned own = queue->firing > 0 && pthread_equal(queue->firing_thread, pthread_self());
+    while (queue->firing > own)
+        pthread_cond_wait(&queue->quiet, &queue->lock);
+}
+
+int queue_arm(struct queue *queue, unsigned bits)
+{
+    struct spw_view *view = &queue->view;
+    spw_cursor head = spw_view_head(view);
+    spw_handle *handle = spw_cursor_handle(&head);
+    if (queue->writer_error || (!handle && view->entries > 0) ||
+        (view->entries == 0 && !queue->writer_open))
+        return 1;
+    if (handle && handle->ops->on_ready) {
+        int ready = handle->ops->on_ready(handle, &queue->waker);
+        if (ready)
+            return ready;
+    } else if (handle) {
+        return -ENOTSUP; /* a synchronous handle cannot tell when to try again */
+    }
+    queue->armed |= bits;
+    return 0;
+}
+
+int queue_info(struct queue *queue, spw_queue_info *info)
+{
+    if (info->size != sizeof(*info))
+        return -EINVAL;
+    pthread_mutex_lock(&queue->lock);
+    const struct spw_view *view = &queue->view;
+    *info = (spw_queue_info){
+        .size = sizeof(*info),
+        .name = queue->name,
+        .entries = view->entries,
+        .paged_entries = view->paged_entries,
+        .resident_bytes = view->resident_bytes,
+        .paged_bytes = view->paged_bytes,
+        .extended_bytes_total = queue->extended_bytes_total,
+        .drained_bytes_total = queue->drained_bytes_total,
+        .merged_total = queue->merged_total,
+        .skipped_bytes_total = queue->skipped_bytes_total,
+    };
+    pthread_mutex_unlock(&queue->lock);
+    return 0;
+}
+
+void queue_take_all(struct queue *queue, struct spw_view *out)
+{
+    uint64_t foreign = queue->view.foreign_bytes;
+    *out = queue->view;
+    view_init(&queue->view, out->allocator, out->account);
+    queue_report_foreign(queue, foreign);
+}
+
+void queue_report_foreign(struct queue *queue, uint64_t before)
+{
+    account_add_foreign(queue->account, (int64_t)(queue->view.foreign_bytes - before));
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* A merge queue from the inside: what the two ends and the waking share. */
+#ifndef SPILLWAY_LIB_QUEUE_H
+#define SPILLWAY_LIB_QUEUE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "account.h"
+#include "os.h"
+#include "view.h"
+
+/* How a reader wants to hear of news; bits. */
+enum {
+    ARM_WAIT = 1,     /* it sleeps in drain_wait */
+    ARM_CALLBACK = 2, /* spw_reader_arm() */
+    ARM_EVENT = 4,    /* its event descriptor */
+};
+
+struct queue {
+    spw_waker waker; /* first: handles at the head wake the reader through it */
+    const struct os *os;
+    const spw_allocator *allocator;
+    struct spw_account *account; /* may be NULL */
+    char *name;                  /* may be NULL */
+    spw_policy *writer_policy, *reader_policy;
+    _Atomic unsigned refs; /* the two ends, and whoever stores the waker */
+
+    pthread_mutex_t lock;
+    pthread_cond_t news;  /* for a reader in drain_wait */
+    pthread_cond_t quiet; /* firing fell to 0 */
+
+    /* All below is guarded by the lock. */
+    struct spw_view view;
+    bool writer_open, reader_open;
+    int writer_error, reader_error; /* of an unclean close, else 0 */
+    bool head_failed;               /* the last fetch at the head failed for a reason to tell */
+    unsigned armed;
+    spw_ready_fn *ready;
+    void *ready_context;
+    int event_fd; /* -1: not asked for */
+    bool event_set;
+    unsigned firing; /* threads that are calling back */
+    pthread_t firing_thread;
+    uint64_t extended_bytes_total, drained_bytes_total, merged_total, skipped_bytes_total;
+};
+
+struct spw_writer {
+    struct queue *queue;
+};
+
+struct spw_reader {
+    struct queue *queue;
+};
+
+/* As spw_queue_open(), over a given operating system. */
+int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
+                    spw_reader **reader);
+
+/* Drops a reference; the last one frees the queue. Without the lock. */
+void queue_release(struct queue *queue);
+
+/* Wakes the reader in every way that it armed, once. Takes and leaves the lock unlocked. */
+void queue_fire(struct queue *queue);
+
+/* With the lock held: makes the event descriptor readable. */
+void queue_set_event(struct queue *queue);
+
+/*
+ * With the lock held: arms `bits`, or returns 1 when draining would bring something
+ * now; 0 when armed; -errno when the head's handle could not be armed.
+ */
+int queue_arm(struct queue *queue, unsigned bits);
+
+/* With the lock held: waits until nobody calls back any more, unless this thread is the one. */
+void queue_wait_quiet(struct queue *queue);
+
+/* Fills in the info; takes the lock. */
+int queue_info(struct queue *queue, spw_queue_info *info);
+
+/* With the lock held: moves all entries to `*out`, for releasing them without the lock. */
+void queue_take_all(struct queue *queue, struct spw_view *out);
+
+/* Reports a change of resident foreign bytes. With the lock held. */
+void queue_report_foreign(struct queue *queue, uint64_t before);
+
+/* Whether this is a forked child of the process that opened the pool behind the queue. */
+static inline bool queue_in_child(const struct queue *queue)
+{
+    return account_in_child(queue->account);
+}
+
+#endif

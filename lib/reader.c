@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* The reader's end of a queue. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "alloc.h"
+#include "queue.h"
+
+/* Between two tries of a head whose handle cannot tell when it is ready; doubled up to the last. */
+#define RETRY_FIRST_NS UINT64_C(1000000)
+#define RETRY_LAST_NS  UINT64_C(200000000)
+
+/* Lets the reader's policy bring the head back, or tries it itself where the policy did not. */
+static int head_fetch(struct queue *queue)
+{
+    struct spw_view *view = &queue->view;
+    uint64_t foreign = view->foreign_bytes;
+    view->fetch_error = 0;
+    if (queue->reader_policy)
+        queue->reader_policy->ops->apply(queue->reader_policy, view);
+    spw_cursor head = spw_view_head(view);
+    spw_handle *handle = spw_cursor_handle(&head);
+    int err = handle ? view->fetch_error : 0;
+    if (handle && !err) {
+        long fetched = spw_view_fetch(view, &head, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
+        err = fetched < 0 ? (int)fetched : 0;
+    }
+    if (err == -EAGAIN && handle->ops->prefetch) {
+        head = spw_view_head(view);
+        handle = spw_cursor_handle(&head);
+        int started = handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
+        if (started)
+            err = started;
+    }
+    queue_report_foreign(queue, foreign);
+    queue->head_failed = err && err != -EAGAIN;
+    return err;
+}
+
+/* One drain with the lock held; as spw_reader_drain(). */
+static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity)
+{
+    struct spw_view *view = &queue->view;
+    if (queue->writer_error)
+        return queue->writer_error;
+    int err = head_fetch(queue);
+    uint64_t foreign = view->foreign_bytes;
+    size_t count = 0;
+    while (count < capacity && view->first && !view->first->paged) {
+        view_pop(view, &out[count]);
+        queue->drained_bytes_total += out[count].len;
+        count++;
+    }
+    queue_report_foreign(queue, foreign);
+    if (count > 0)
+        return (long)count;
+    if (view->entries == 0)
+        return queue->writer_open ? -EAGAIN : 0;
+    return err ? err : -EAGAIN;
+}
+
+/* The event descriptor is readable exactly while draining may bring something. */
+static void event_reset(struct queue *queue)
+{
+    if (queue->event_fd < 0)
+        return;
+    if (queue->event_set) {
+        uint64_t count;
+        while (queue->os->read(queue->event_fd, &count, sizeof(count)) == -EINTR)
+            ;
+        queue->event_set = false;
+    }
+    if (queue_arm(queue, ARM_EVENT) != 0)
+        queue_set_event(queue);
+}
+
+static void reader_settle(struct queue *queue)
+{
+    account_relieved(queue->account);
+    spw_policy *policy = queue->reader_policy;
+    if (policy && policy->ops->settle)
+        policy->ops->settle(policy, SPILLWAY_EXTEND_NOWAIT);
+}
+
+long spw_reader_drain(spw_reader *reader, spw_bytes *out, size_t capacity)
+{
+    struct queue *queue = reader->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    if (capacity == 0)
+        return -EINVAL;
+    pthread_mutex_lock(&queue->lock);
+    long count = drain_locked(queue, out, capacity);
+    if (count == -EAGAIN)
+        event_reset(queue);
+    pthread_mutex_unlock(&queue->lock);
+    reader_settle(queue);
+    return count;
+}
+
+/* Sleeps until woken or `deadline_ns`; false when that has passed. With the lock held. */
+static bool news_wait(struct queue *queue, uint64_t deadline_ns)
+{
+    if (deadline_ns == SPILLWAY_FOREVER) {
+        pthread_cond_wait(&queue->news, &queue->lock);
+        return true;
+    }
+    if (queue->os->clock_ns() >= deadline_ns)
+        return false;
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                             .tv_nsec = (long)(deadline_ns % 1000000000)};
+    pthread_cond_timedwait(&queue->news, &queue->lock, &until);
+    return true;
+}
+
+static uint64_t deadline_after(const struct queue *queue, uint64_t timeout_ns)
+{
+    if (timeout_ns == SPILLWAY_FOREVER)
+        return SPILLWAY_FOREVER;
+    uint64_t now = queue->os->clock_ns();
+    return timeout_ns > SPILLWAY_FOREVER - now ? SPILLWAY_FOREVER : now + timeout_ns;
+}
+
+long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, uint64_t timeout_ns)
+{
+    struct queue *queue = reader->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    if (capacity == 0)
+        return -EINVAL;
+    uint64_t deadline_ns = deadline_after(queue, timeout_ns);
+    uint64_t retry_ns = RETRY_FIRST_NS;
+    long count;
+    pthread_mutex_lock(&queue->lock);
+    while ((count = drain_locked(queue, out, capacity)) == -EAGAIN) {
+        int armed = queue_arm(queue, ARM_WAIT);
+        if (armed == 1)
+            continue;
+        uint64_t wake_ns = deadline_ns;
+        if (armed < 0) { /* nobody will wake us: look again by the clock, less and less often */
+            queue->armed |= ARM_WAIT;
+            wake_ns = deadline_after(queue, retry_ns);
+            wake_ns = wake_ns < deadline_ns ? wake_ns : deadline_ns;
+            retry_ns = retry_ns * 2 < RETRY_LAST_NS ? retry_ns * 2 : RETRY_LAST_NS;
+        }
+        if (!news_wait(queue, wake_ns) && wake_ns == deadline_ns) {
+            count = -ETIMEDOUT;
+            break;
+        }
+    }
+    queue->armed &= ~(unsigned)ARM_WAIT;
+    pthread_mutex_unlock(&queue->lock);
+    reader_settle(queue);
+    return count;
+}
+
+int spw_reader_complete(const spw_reader *reader)
+{
+    struct queue *queue = reader->queue;
+    if (queue_in_child(queue))
+        return 0;
+    pthread_mutex_lock(&queue->lock);
+    int complete = !queue->writer_open && !queue->writer_error && queue->view.entries == 0;
+    pthread_mutex_unlock(&queue->lock);
+    return complete;
+}
+
+int spw_reader_arm(spw_reader *reader, spw_ready_fn *ready, void *context)
+{
+    struct queue *queue = reader->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    pthread_mutex_lock(&queue->lock);
+    queue->ready = ready;
+    queue->ready_context = context;
+    int armed = queue_arm(queue, ARM_CALLBACK);
+    pthread_mutex_unlock(&queue->lock);
+    return armed;
+}
+
+int spw_reader_event_fd(spw_reader *reader)
+{
+    struct queue *queue = reader->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    pthread_mutex_lock(&queue->lock);
+    int fd = queue->event_fd;
+    if (fd < 0) {
+        fd = queue->os->eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd >= 0) {
+            queue->event_fd = fd;
+            event_reset(queue);
+        }
+    }
+    pthread_mutex_unlock(&queue->lock);
+    return fd;
+}
+
+int spw_reader_skip(spw_reader *reader, uint64_t *lost_bytes)
+{
+    struct queue *queue = reader->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    uint64_t size_bytes = 0;
+    spw_handle *handle = NULL;
+    pthread_mutex_lock(&queue->lock);
+    if (queue->head_failed && queue->view.first && queue->view.first->paged) {
+        handle = view_pop_handle(&queue->view, &size_bytes);
+        queue->head_failed = false;
+        queue->skipped_bytes_total += size_bytes;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    if (!handle)
+        return -EINVAL;
+    handle->ops->drop(handle);
+    if (lost_bytes)
+        *lost_bytes = size_bytes;
+    return 0;
+}
+
+static void reader_end(spw_reader *reader, int err)
+{
+    if (!reader || queue_in_child(reader->queue))
+        return;
+    struct queue *queue = reader->queue;
+    struct spw_view rest;
+    pthread_mutex_lock(&queue->lock);
+    queue->reader_open = false;
+    queue->reader_error = err;
+    queue->armed = 0;
+    queue_wait_quiet(queue);
+    queue_take_all(queue, &rest);
+    pthread_mutex_unlock(&queue->lock);
+    view_fini(&rest);
+    account_relieved(queue->account);
+    allocator_release(queue->allocator, reader, sizeof(*reader));
+    queue_release(queue);
+}
+
+void spw_reader_close(spw_reader *reader)
+{
+    reader_end(reader, 0);
+}
+
+void spw_reader_abort(spw_reader *reader, int err)
+{
+    reader_end(reader, err < 0 ? err : -ECONNRESET);
+}
+
+int spw_reader_info(const spw_reader *reader, spw_queue_info *info)
+{
+    return queue_info(reader->queue, info);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include "view.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "owner.h"
+
+void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account)
+{
+    *view = (struct spw_view){.allocator = allocator, .account = account};
+}
+
+/* ---- stretches ---- */
+
+int view_reserve(struct spw_view *view)
+{
+    while (view->spare_count < VIEW_SPARES) {
+        struct spw_stretch *stretch = allocator_acquire(view->allocator, sizeof(*stretch));
+        if (!stretch)
+            return -ENOMEM;
+        view->spares[view->spare_count++] = stretch;
+    }
+    return 0;
+}
+
+static void stretch_discard(struct spw_view *view, struct spw_stretch *stretch)
+{
+    if (view->spare_count < VIEW_SPARES)
+        view->spares[view->spare_count++] = stretch;
+    else
+        allocator_release(view->allocator, stretch, sizeof(*stretch));
+}
+
+struct spw_stretch *stretch_insert(struct spw_view *view, struct spw_stretch *prev, bool paged)
+{
+    struct spw_stretch *stretch = view->spares[--view->spare_count];
+    *stretch = (struct spw_stretch){.paged = paged, .prev = prev};
+    stretch->next = prev ? prev->next : view->first;
+    *(prev ? &prev->next : &view->first) = stretch;
+    *(stretch->next ? &stretch->next->prev : &view->last) = stretch;
+    return stretch;
+}
+
+void stretch_unlink(struct spw_view *view, struct spw_stretch *stretch)
+{
+    *(stretch->prev ? &stretch->prev->next : &view->first) = stretch->next;
+    *(stretch->next ? &stretch->next->prev : &view->last) = stretch->prev;
+    stretch_discard(view, stretch);
+}
+
+/* ---- counters ---- */
+
+void view_count(struct spw_view *view, const struct spw_stretch *stretch, int sign)
+{
+    uint64_t bytes = sign > 0 ? stretch->list.bytes : -stretch->list.bytes;
+    size_t count = sign > 0 ? stretch->list.count : -stretch->list.count;
+    view->entries += count;
+    if (stretch->paged) {
+        view->paged_entries += count;
+        view->paged_bytes += bytes;
+    } else {
+        view->resident_bytes += bytes;
+        view->foreign_bytes +=
+            sign > 0 ? stretch->list.foreign_bytes : -stretch->list.foreign_bytes;
+    }
+}
+
+size_t spw_view_entries(const spw_view *view)
+{
+    return view->entries;
+}
+
+size_t spw_view_paged_entries(const spw_view *view)
+{
+    return view->paged_entries;
+}
+
+uint64_t spw_view_resident_bytes(const spw_view *view)
+{
+    return view->resident_bytes;
+}
+
+uint64_t spw_view_paged_bytes(const spw_view *view)
+{
+    return view->paged_bytes;
+}
+
+/* ---- the two ends ---- */
+
+bool view_needs_block(const struct spw_view *view)
+{
+    const struct spw_stretch *last = view->last;
+    return !last || last->paged || last->list.last->end == last->list.last->capacity;
+}
+
+/* Merges into the last entry if that is resident. */
+static bool view_merge(struct spw_view *view, spw_bytes *bytes)
+{
+    struct spw_stretch *stretch = view->last;
+    if (!stretch || stretch->paged)
+        return false;
+    struct spw_block *block = stretch->list.last;
+    size_t len = bytes->len;
+    uint64_t foreign = bytes->owner && bytes->owner->pooled ? 0 : len;
+    if (!spw_bytes_try_merge(&block->entries[block->end - 1].bytes, bytes))
+        return false;
+    block->bytes += len;
+    block->foreign_bytes += foreign;
+    stretch->list.bytes += len;
+    stretch->list.foreign_bytes += foreign;
+    view->resident_bytes += len;
+    view->foreign_bytes += foreign;
+    return true;
+}
+
+int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
+{
+    if (view_merge(view, bytes))
+        return 1;
+    bool fresh = view_needs_block(view);
+    if (fresh && (!*spare || (view->spare_count == 0 && view_reserve(view))))
+        return -ENOMEM;
+    if (!view->last || view->last->paged)
+        stretch_insert(view, view->last, false);
+    spw_chunks *list = &view->last->list;
+    struct spw_block *block = fresh ? *spare : list->last;
+    uint64_t foreign_before = block->foreign_bytes;
+    size_t len = bytes->len;
+    block_push_bytes(block, bytes);
+    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
+    uint64_t foreign = block->foreign_bytes - foreign_before;
+    if (fresh) {
+        *spare = NULL;
+        list_append(list, block);
+    } else {
+        list->count++;
+        list->bytes += len;
+        list->foreign_bytes += foreign;
+    }
+    view->entries++;
+    view->resident_bytes += len;
+    view->foreign_bytes += foreign;
+    return 0;
+}
+
+void view_pop(struct spw_view *view, spw_bytes *out)
+{
+    struct spw_stretch *stretch = view->first;
+    uint64_t foreign = stretch->list.foreign_bytes;
+    *out = list_pop(&stretch->list).bytes;
+    view->entries--;
+    view->resident_bytes -= out->len;
+    view->foreign_bytes -= foreign - stretch->list.foreign_bytes;
+    if (stretch->list.count == 0)
+        stretch_unlink(view, stretch);
+}
+
+spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes)
+{
+    struct spw_stretch *stretch = view->first;
+    struct paged paged = list_pop(&stretch->list).paged;
+    view->entries--;
+    view->paged_entries--;
+    view->paged_bytes -= paged.size_bytes;
+    *size_bytes = paged.size_bytes;
+    if (stretch->list.count == 0)
+        stretch_unlink(view, stretch);
+    return paged.handle;
+}
+
+void view_fini(struct spw_view *view)
+{
+    while (view->first) {
+        list_clear(&view->first->list);
+        stretch_unlink(view, view->first);
+    }
+    while (view->spare_count > 0)
+        allocator_release(view->allocator, view->spares[--view->spare_count],
+                          sizeof(struct spw_stretch));
+    view->entries = view->paged_entries = 0;
+    view->resident_bytes = view->paged_bytes = view->foreign_bytes = 0;
+}
+
+/* ---- cursors ---- */
+
+spw_cursor cursor_at(struct spw_stretch *stretch)
+{
+    spw_cursor cursor = {0};
+    if (stretch) {
+        cursor.stretch = stretch;
+        cursor.block = stretch->list.first;
+        cursor.index = cursor.block->first;
+    }
+    return cursor;
+}
+
+spw_cursor spw_view_head(const spw_view *view)
+{
+    return cursor_at(view->first);
+}
+
+spw_cursor spw_view_seek(const spw_view *view, uint64_t resident_bytes)
+{
+    uint64_t before = 0;
+    struct spw_stretch *stretch = view->first;
+    for (; stretch; stretch = stretch->next) {
+        if (stretch->paged)
+            continue;
+        if (before >= resident_bytes)
+            return cursor_at(stretch);
+        if (before + stretch->list.bytes <= resident_bytes) {
+            before += stretch->list.bytes;
+            continue;
+        }
+        struct spw_block *block = stretch->list.first;
+        while (before + block->bytes <= resident_bytes && block->next) {
+            before += block->bytes;
+            block = block->next;
+        }
+        unsigned index = block->first;
+        while (index < block->end && before < resident_bytes)
+            before += block->entries[index++].bytes.len;
+        if (index < block->end)
+            return (spw_cursor){stretch, block, index};
+        if (block->next)
+            return (spw_cursor){stretch, block->next, block->next->first};
+    }
+    return (spw_cursor){0};
+}
+
+enum spw_entry_kind spw_cursor_kind(const spw_cursor *cursor)
+{
+    if (!cursor->stretch)
+        return SPILLWAY_ENTRY_NONE;
+    return cursor->stretch->paged ? SPILLWAY_ENTRY_HANDLE : SPILLWAY_ENTRY_BYTES;
+}
+
+void spw_cursor_next(spw_cursor *cursor)
+{
+    if (!cursor->stretch || ++cursor->index < cursor->block->end)
+        return;
+    cursor->block = cursor->block->next;
+    if (cursor->block)
+        cursor->index = cursor->block->first;
+    else
+        *cursor = cursor_at(cursor->stretch->next);
+}
+
+struct list_sums cursor_sums_before(const spw_cursor *cursor)
+{
+    struct list_sums sums = {0};
+    for (const struct spw_block *block = cursor->stretch->list.first; block != cursor->block;
+         block = block->next) {
+        sums.count += block_count(block);
+        sums.bytes += block->bytes;
+        sums.foreign_bytes += block->foreign_bytes;
+    }
+    for (unsigned i = cursor->block->first; i < cursor->index; i++)
+        sums_add_entry(&sums, cursor->block, i);
+    return sums;
+}
+
+uint64_t spw_cursor_skip(spw_cursor *cursor)
+{
+    if (!cursor->stretch)
+        return 0;
+    uint64_t bytes = cursor->stretch->list.bytes - cursor_sums_before(cursor).bytes;
+    *cursor = cursor_at(cursor->stretch->next);
+    return bytes;
+}
+
+int spw_cursor_is_last(const spw_cursor *cursor)
+{
+    return cursor->stretch && !cursor->stretch->next && !cursor->block->next &&
+           cursor->index + 1u == cursor->block->end;
+}
+
+const spw_bytes *spw_cursor_bytes(const spw_cursor *cursor)
+{
+    return spw_cursor_kind(cursor) == SPILLWAY_ENTRY_BYTES
+               ? &cursor->block->entries[cursor->index].bytes
+               : NULL;
+}
+
+spw_handle *spw_cursor_handle(const spw_cursor *cursor)
+{
+    return spw_cursor_kind(cursor) == SPILLWAY_ENTRY_HANDLE
+               ? cursor->block->entries[cursor->index].paged.handle
+               : NULL;
+}
+
+uint64_t spw_cursor_size(const spw_cursor *cursor)
+{
+    switch (spw_cursor_kind(cursor)) {
+    case SPILLWAY_ENTRY_BYTES:
+        return cursor->block->entries[cursor->index].bytes.len;
+    case SPILLWAY_ENTRY_HANDLE:
+        return cursor->block->entries[cursor->index].paged.size_bytes;
+    default:
+        return 0;
+    }
+}
+
+/* ---- validation ---- */
+
+static bool stretch_is_valid(const struct spw_stretch *stretch)
+{
+    struct list_sums sums = {0};
+    const struct spw_block *prev = NULL;
+    for (const struct spw_block *block = stretch->list.first; block; block = block->next) {
+        if (block->prev != prev || block->paged != stretch->paged || block_count(block) == 0 ||
+            block->end > block->capacity)
+            return false;
+        struct list_sums own = {0};
+        for (unsigned i = block->first; i < block->end; i++)
+            sums_add_entry(&own, block, i);
+        if (own.bytes != block->bytes || own.foreign_bytes != block->foreign_bytes)
+            return false;
+        sums.count += own.count;
+        sums.bytes += own.bytes;
+        sums.foreign_bytes += own.foreign_bytes;
+        prev = block;
+    }
+    return stretch->list.last == prev && sums.count > 0 && sums.count == stretch->list.count &&
+           sums.bytes == stretch->list.bytes && sums.foreign_bytes == stretch->list.foreign_bytes;
+}
+
+bool view_is_valid(const struct spw_view *view)
+{
+    struct spw_view sums = {0};
+    const struct spw_stretch *prev = NULL;
+    for (const struct spw_stretch *stretch = view->first; stretch; stretch = stretch->next) {
+        if (stretch->prev != prev || (prev && prev->paged == stretch->paged) ||
+            !stretch_is_valid(stretch))
+            return false;
+        view_count(&sums, stretch, 1);
+        prev = stretch;
+    }
+    return view->last == prev && sums.entries == view->entries &&
+           sums.paged_entries == view->paged_entries &&
+           sums.resident_bytes == view->resident_bytes && sums.paged_bytes == view->paged_bytes &&
+           sums.foreign_bytes == view->foreign_bytes;
+}

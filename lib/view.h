@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The entries of a queue: an alternating list of resident and paged stretches,
+ * each a list of blocks. Counters are kept as entries change, so nothing here
+ * scans the queue. Guarded by the queue's lock.
+ */
+#ifndef SPILLWAY_VIEW_H
+#define SPILLWAY_VIEW_H
+
+#include "block.h"
+#include "spillway/policy.h"
+
+struct spw_stretch {
+    struct spw_stretch *next, *prev;
+    bool paged;
+    spw_chunks list; /* never empty while linked */
+};
+
+/* Spare stretches that a rewrite may need: a cut makes two, a spill one more. */
+enum { VIEW_SPARES = 3 };
+
+struct spw_view {
+    struct spw_stretch *first, *last;
+    const spw_allocator *allocator;
+    struct spw_account *account; /* may be NULL */
+    size_t entries, paged_entries;
+    uint64_t resident_bytes, paged_bytes, foreign_bytes;
+    struct spw_stretch *spares[VIEW_SPARES];
+    unsigned spare_count;
+    int fetch_error; /* of the last fetch at the head, 0 when it worked or none was tried */
+};
+
+void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account);
+void view_fini(struct spw_view *view); /* releases and drops everything */
+
+/*
+ * Appends bytes behind the last entry, merging into it where possible. `*spare` is a block
+ * of the caller's, used and set to NULL when a new block is needed. Returns 1 when merged, 0
+ * when it became an entry, -ENOMEM when `*spare` or a stretch is missing (nothing changed).
+ */
+int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare);
+
+/* Whether the next view_push() that does not merge needs a spare block. */
+bool view_needs_block(const struct spw_view *view);
+
+/* Makes all spares ready. Returns 0 or -ENOMEM. */
+int view_reserve(struct spw_view *view);
+
+/* Takes the head entry, which must be resident. */
+void view_pop(struct spw_view *view, spw_bytes *out);
+
+/* Takes the head entry, which must be paged. */
+spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes);
+
+/* For rewriting (rewrite.c). stretch_insert() needs a spare and links an empty stretch in behind
+ * `prev` (NULL: at the front). */
+struct spw_stretch *stretch_insert(struct spw_view *view, struct spw_stretch *prev, bool paged);
+void stretch_unlink(struct spw_view *view, struct spw_stretch *stretch);
+
+/* Adds the stretch's sums to the view's counters, or takes them away (sign -1). */
+void view_count(struct spw_view *view, const struct spw_stretch *stretch, int sign);
+
+/* The first entry of a stretch; past the end for NULL. */
+spw_cursor cursor_at(struct spw_stretch *stretch);
+
+/* Sums from the start of the cursor's stretch up to the cursor. */
+struct list_sums cursor_sums_before(const spw_cursor *cursor);
+
+/* Walks everything and compares with the counters; for tests and debug builds. */
+bool view_is_valid(const struct spw_view *view);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* The writer's end of a queue. */
+#include <errno.h>
+
+#include "alloc.h"
+#include "queue.h"
+
+/* The error of a queue that takes no more, else 0. With the lock held. */
+static int writer_refused(const struct queue *queue)
+{
+    if (queue->reader_open)
+        return 0;
+    return queue->reader_error ? queue->reader_error : -EPIPE;
+}
+
+/* Blocks made ready before the lock is taken, so that extending under it cannot fail halfway. */
+struct spares {
+    struct spw_block *first; /* linked by next */
+};
+
+static void spares_free(struct spares *spares)
+{
+    while (spares->first) {
+        struct spw_block *block = spares->first;
+        spares->first = block->next;
+        block_close(block);
+    }
+}
+
+static int spares_make(struct spares *spares, struct queue *queue, size_t blocks)
+{
+    for (; blocks > 0; blocks--) {
+        struct spw_block *block =
+            block_open(queue->allocator, queue->account, BLOCK_ENTRIES, false);
+        if (!block) {
+            spares_free(spares);
+            return -ENOMEM;
+        }
+        block->next = spares->first;
+        spares->first = block;
+    }
+    return 0;
+}
+
+static struct spw_block *spares_take(struct spares *spares)
+{
+    struct spw_block *block = spares->first;
+    if (block)
+        spares->first = block->next;
+    return block;
+}
+
+/*
+ * How many blocks `count` new entries can need at most, given the room at the tail.
+ * Only the writer adds there, but the reader can empty the queue, and a policy page the tail, so
+ * the answer may be stale: push_all() checks again.
+ */
+static size_t blocks_needed(const struct queue *queue, size_t count)
+{
+    size_t room = view_needs_block(&queue->view) ? 0
+                                                 : (size_t)queue->view.last->list.last->capacity -
+                                                       queue->view.last->list.last->end;
+    return count <= room ? 0 : (count - room + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
+}
+
+/* With the lock held and enough spares: takes all values. */
+static void push_all(struct queue *queue, spw_bytes *bytes, size_t count, struct spares *spares)
+{
+    struct spw_view *view = &queue->view;
+    uint64_t foreign = view->foreign_bytes;
+    struct spw_block *spare = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (bytes[i].len == 0)
+            continue; /* released by the caller, without the lock */
+        queue->extended_bytes_total += bytes[i].len;
+        if (!spare)
+            spare = spares_take(spares);
+        queue->merged_total += view_push(view, &bytes[i], &spare) == 1;
+    }
+    if (spare) {
+        spare->next = spares->first;
+        spares->first = spare;
+    }
+    queue_report_foreign(queue, foreign);
+}
+
+static void apply_locked(struct queue *queue)
+{
+    if (!queue->writer_policy)
+        return;
+    uint64_t foreign = queue->view.foreign_bytes;
+    queue->writer_policy->ops->apply(queue->writer_policy, &queue->view);
+    queue_report_foreign(queue, foreign);
+}
+
+/* Waits as the policy asks for, and lets it look again; never while holding the lock. */
+static void writer_settle(struct queue *queue, unsigned flags)
+{
+    spw_policy *policy = queue->writer_policy;
+    if (!policy || !policy->ops->settle)
+        return;
+    while (policy->ops->settle(policy, flags) == 1) {
+        pthread_mutex_lock(&queue->lock);
+        apply_locked(queue);
+        pthread_mutex_unlock(&queue->lock);
+    }
+}
+
+static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t count, unsigned flags)
+{
+    spw_policy *policy = queue->writer_policy;
+    if (!policy || !policy->ops->admit || !flags)
+        return 0;
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += bytes[i].len;
+    int err = policy->ops->admit(policy, total, flags);
+    if (!err)
+        return 0;
+    /* What stands in the way may be spillable by now. */
+    pthread_mutex_lock(&queue->lock);
+    apply_locked(queue);
+    pthread_mutex_unlock(&queue->lock);
+    return policy->ops->admit(policy, total, flags);
+}
+
+int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsigned flags)
+{
+    struct queue *queue = writer->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    int err = writer_admit(queue, bytes, count, flags);
+    if (err)
+        return err;
+    struct spares spares = {0};
+    pthread_mutex_lock(&queue->lock);
+    err = writer_refused(queue);
+    for (size_t made = 0, needed; !err && (needed = blocks_needed(queue, count)) > made;) {
+        pthread_mutex_unlock(&queue->lock);
+        err = spares_make(&spares, queue, needed - made);
+        made = needed;
+        pthread_mutex_lock(&queue->lock);
+        if (!err)
+            err = writer_refused(queue);
+    }
+    if (!err && queue->view.spare_count == 0)
+        err = view_reserve(&queue->view);
+    bool fire = false;
+    if (!err) {
+        bool was_empty = queue->view.entries == 0;
+        push_all(queue, bytes, count, &spares);
+        fire = was_empty && queue->view.entries > 0 && queue->armed;
+        apply_locked(queue);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    spares_free(&spares);
+    if (err)
+        return err;
+    for (size_t i = 0; i < count; i++)
+        spw_bytes_release(&bytes[i]); /* what was empty */
+    if (fire)
+        queue_fire(queue);
+    writer_settle(queue, flags);
+    return 0;
+}
+
+static void writer_end(spw_writer *writer, bool clean, int err)
+{
+    if (!writer || queue_in_child(writer->queue))
+        return;
+    struct queue *queue = writer->queue;
+    struct spw_view rest = {0};
+    pthread_mutex_lock(&queue->lock);
+    queue->writer_open = false;
+    if (!clean) {
+        queue->writer_error = err < 0 ? err : -ECONNRESET;
+        queue_take_all(queue, &rest);
+    }
+    pthread_mutex_unlock(&queue->lock);
+    view_fini(&rest);
+    account_relieved(queue->account);
+    queue_fire(queue);
+    allocator_release(queue->allocator, writer, sizeof(*writer));
+    queue_release(queue);
+}
+
+void spw_writer_close(spw_writer *writer)
+{
+    writer_end(writer, true, 0);
+}
+
+void spw_writer_abort(spw_writer *writer, int err)
+{
+    writer_end(writer, false, err);
+}
+
+int spw_writer_info(const spw_writer *writer, spw_queue_info *info)
+{
+    return queue_info(writer->queue, info);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Spills the middle of a queue when too much of it is resident: the head reserve
+ * stays for the reader, the last entry stays as the merge target.
+ */
+#include <errno.h>
+
+#include "../lib/alloc.h"
+#include "sizes.h"
+#include "spillway/policies.h"
+
+struct threshold {
+    spw_policy policy;
+    spw_strategy *strategy;
+    uint64_t threshold_bytes;    /* SPILLWAY_AUTO: scaled */
+    uint64_t head_reserve_bytes; /* SPILLWAY_AUTO: scaled */
+    const spw_allocator *allocator;
+};
+
+static struct threshold *threshold_of(spw_policy *policy)
+{
+    return (struct threshold *)policy;
+}
+
+/* What the policy decides by, for one look at the queue. */
+struct decision {
+    uint64_t head_reserve_bytes;
+    uint64_t room_bytes; /* offer no more than this */
+};
+
+/*
+ * Above head reserve + threshold everything past the head reserve goes. Over the
+ * budget the same, as soon as it makes a decent run: small runs would cost more than they free.
+ */
+static bool threshold_decide(const struct threshold *threshold, uint64_t resident_bytes,
+                             const spw_limits *limits, struct decision *out)
+{
+    uint64_t head = threshold->head_reserve_bytes, surplus = threshold->threshold_bytes;
+    if (head == SPILLWAY_AUTO)
+        head = scaled_head_reserve(limits);
+    if (surplus == SPILLWAY_AUTO)
+        surplus = scaled_threshold(limits);
+    out->head_reserve_bytes = head;
+    out->room_bytes = limits->room_bytes;
+    if (limits->room_bytes == 0 || resident_bytes <= head)
+        return false;
+    uint64_t past_head = resident_bytes - head;
+    return past_head > surplus ||
+           (limits->excess_bytes > 0 && past_head > limits->run_bytes && limits->run_bytes > 0);
+}
+
+static void threshold_apply(spw_policy *policy, spw_view *view)
+{
+    struct threshold *threshold = threshold_of(policy);
+    uint64_t resident_bytes = spw_view_resident_bytes(view);
+    spw_limits limits = limits_of(threshold->strategy);
+    struct decision decision;
+    if (!threshold_decide(threshold, resident_bytes, &limits, &decision))
+        return;
+    spw_cursor cursor = spw_view_seek(view, decision.head_reserve_bytes);
+    while (decision.room_bytes > 0 && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_HANDLE) {
+            spw_cursor_skip(&cursor);
+            continue;
+        }
+        uint64_t before = spw_view_resident_bytes(view);
+        if (spw_view_spill(view, &cursor, decision.room_bytes, threshold->strategy) <= 0)
+            return;
+        uint64_t spilled = before - spw_view_resident_bytes(view);
+        decision.room_bytes -= spilled < decision.room_bytes ? spilled : decision.room_bytes;
+        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES)
+            return; /* the strategy stopped early, or this is the last entry */
+    }
+}
+
+static int threshold_admit(spw_policy *policy, uint64_t bytes, unsigned flags)
+{
+    spw_strategy *strategy = threshold_of(policy)->strategy;
+    return strategy->ops->admit ? strategy->ops->admit(strategy, bytes, flags) : 0;
+}
+
+static int threshold_settle(spw_policy *policy, unsigned flags)
+{
+    spw_strategy *strategy = threshold_of(policy)->strategy;
+    return strategy->ops->settle ? strategy->ops->settle(strategy, flags) : 0;
+}
+
+static void threshold_close(spw_policy *policy)
+{
+    struct threshold *threshold = threshold_of(policy);
+    const spw_allocator *allocator = threshold->allocator;
+    spw_strategy *strategy = threshold->strategy;
+    allocator_release(allocator, threshold, sizeof(*threshold));
+    strategy->ops->close(strategy); /* last: it may end the pool */
+}
+
+static const spw_policy_ops threshold_ops = {
+    .size = sizeof(threshold_ops),
+    .name = "threshold",
+    .apply = threshold_apply,
+    .admit = threshold_admit,
+    .settle = threshold_settle,
+    .close = threshold_close,
+};
+
+int spw_threshold_open(spw_strategy *strategy, const spw_threshold_config *config, spw_policy **out)
+{
+    static const spw_threshold_config automatic = {.size = sizeof(automatic),
+                                                   .threshold_bytes = SPILLWAY_AUTO,
+                                                   .head_reserve_bytes = SPILLWAY_AUTO};
+    if (!config)
+        config = &automatic;
+    if (!strategy || config->size != sizeof(*config))
+        return -EINVAL;
+    const spw_allocator *allocator = allocator_or_default(config->allocator);
+    struct threshold *threshold = allocator_zeroed(allocator, sizeof(*threshold));
+    if (!threshold)
+        return -ENOMEM;
+    threshold->policy.ops = &threshold_ops;
+    threshold->strategy = strategy;
+    threshold->threshold_bytes = config->threshold_bytes;
+    threshold->head_reserve_bytes = config->head_reserve_bytes;
+    threshold->allocator = allocator;
+    *out = &threshold->policy;
+    return 0;
+}
