@@ -227,19 +227,27 @@ static int nodes_check(const char *text)
     }
 }
 
-static int nodes_parse(const struct option_row *row, const char *text, struct settings *settings)
+/* The canonical spelling of a word for nodes; NULL when it is none. */
+static const char *nodes_word(const char *text)
 {
     static const char *const words[] = {"local", "far", "cpuless", "all"};
     size_t i;
 
-    (void)row;
     for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (text_equal(text, words[i]))
-            text = words[i];
+            return words[i];
     }
-    for (i = 0; i < sizeof(words) / sizeof(words[0]) && text != words[i]; i++)
-        ;
-    if (i == sizeof(words) / sizeof(words[0]) && nodes_check(text) != 0)
+    return NULL;
+}
+
+static int nodes_parse(const struct option_row *row, const char *text, struct settings *settings)
+{
+    const char *word = nodes_word(text);
+
+    (void)row;
+    if (word != NULL)
+        text = word;
+    else if (nodes_check(text) != 0)
         return -EINVAL;
     memcpy(settings->nodes, text, strlen(text) + 1);
     return 0;
@@ -348,10 +356,10 @@ OWN_TYPE(tiers);
 OWN_TYPE(nodes);
 OWN_TYPE(dirs);
 
-#define OPTION_ROW(name_, variable_, member_, type_, fallback_, allowed_, help_)                   \
+#define OPTION_ROW(name_, variable_, member_, kind_, fallback_, allowed_, help_)                   \
     {.name = #name_,                                                                               \
      .variable = "SPILLWAY_" #variable_,                                                           \
-     .type = &type_##type_,                                                                        \
+     .type = &type_##kind_,                                                                        \
      .offset = offsetof(struct settings, member_),                                                 \
      .fallback = (fallback_),                                                                      \
      .allowed = (allowed_),                                                                        \
