@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +67,9 @@ void plain_skip(const char *why, ...)
 __attribute__((noreturn)) static void run_child(const struct plain_test *test, int fd)
 {
     report_fd = fd;
+    /* A group of its own, so that what the test starts can be ended with it. */
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(limit_s);
     test->run();
     close(fd);
@@ -103,7 +107,8 @@ static int run_forked(const struct plain_test *test, char *reason, size_t capaci
     int status;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    /* Only now: a process that the test left behind may hold the other end open. */
+    kill(-child, SIGKILL);
+    /* A process that left the group may still hold the other end open. */
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     read_reason(ends[0], reason, capacity);
     close(ends[0]);
