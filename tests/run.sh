@@ -10,7 +10,7 @@
 #
 #   JOBS               test binaries at once (2); scripts run one after another
 #   TEST_LIMIT_S       seconds that one binary or script may take (300)
-#   TEST_TIME_LIMIT_S  seconds that one test may take (120)
+#   TEST_TIME_LIMIT_S  seconds that one test may take in the plain runner (120)
 #   RUNNER             what binaries run under, such as valgrind and its options
 #   TESTS              only suites and scripts whose name contains one of these words
 #   SPILLWAY_TEST_*    for the tests; every other SPILLWAY_* variable is hidden from them
@@ -85,7 +85,7 @@ run_suite() {
         timeout -k 10 "$limit" "${runner[@]}" "$binary" \
             >"$results/$name.tap" 2>"$results/$name.log" </dev/null
     else
-        timeout -k 10 "$limit" "${runner[@]}" "$binary" -j2 --color=never --timeout "${TEST_TIME_LIMIT_S:-120}" \
+        timeout -k 10 "$limit" "${runner[@]}" "$binary" -j2 --color=never \
             --tap="$results/$name.tap" >"$results/$name.log" 2>&1 </dev/null
     fi
     code=$?
