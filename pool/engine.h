@@ -11,7 +11,10 @@
  *    from an aligned place (`align`), as direct I/O needs.
  *  - `complete` runs on an engine thread with no lock held; it may free the job
  *    or submit it again.
+ *  - EAGAIN is tried again after a pause, for about a second.
  *  - idle threads sleep without a time limit.
+ *
+ * The engine's lock is the innermost one. Whoever is inside a call keeps the engine open.
  */
 #ifndef SPILLWAY_POOL_ENGINE_H
 #define SPILLWAY_POOL_ENGINE_H
@@ -39,10 +42,10 @@ struct job {
     size_t len;
     uint64_t offset;
     int result; /* 0 or -errno, set before complete */
-    /* the engine's own */
+    /* the engine's own; all zero before the first submit */
     size_t done;
-    uint64_t start_ns;
-    bool pending; /* guarded by the engine's lock: queued and not yet taken */
+    unsigned stalls; /* rounds in a row that did not move `done` */
+    bool pending;    /* guarded by the engine's lock: queued and not yet taken */
 };
 
 struct engine_config {
@@ -68,7 +71,8 @@ int engine_open(const struct engine_config *config, struct engine **out, int *wh
  */
 void engine_close(struct engine *engine);
 
-/* Queues a job; urgent ones go first. Any thread, also under a queue's lock. Never fails. */
+/* Queues a job; urgent ones go first, in the order they came. Any thread, also under a queue's
+ * lock. Never fails. */
 void engine_submit(struct engine *engine, struct job *job, bool urgent);
 
 /* Takes a pending job back: true when it was still queued (`complete` will not run). */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* What the two engines share: pending jobs, how a job goes on, and the few things that differ. */
+#ifndef SPILLWAY_POOL_ENGINE_IMPL_H
+#define SPILLWAY_POOL_ENGINE_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine.h"
+
+enum {
+    ENGINE_THREADS_MAX = 4,
+    ENGINE_DEPTH_MAX = 64,        /* requests in flight, of either engine */
+    ENGINE_PAUSE_MS = 1,          /* before EAGAIN is tried again */
+    ENGINE_STALLS_MAX = 1000,     /* EINTR and EAGAIN in a row before a job fails with it */
+    ENGINE_SHORT_STALLS_MAX = 16, /* counts too short for one aligned step in a row, then -EIO */
+};
+
+/* One request moves at most this much; the kernel stops just below 2 GiB. */
+#define ENGINE_REQUEST_MAX_BYTES (UINT64_C(1) << 30)
+
+_Static_assert(ENGINE_THREADS_MAX <= ENGINE_DEPTH_MAX, "each thread has a request of its own");
+
+struct engine_ops {
+    const char *name;
+    /* Starts the threads, or -errno with nothing left behind. */
+    int (*start)(struct engine *engine, const struct engine_config *config);
+    /* Wakes one sleeping thread, or all. No lock held. */
+    void (*wake)(struct engine *engine, bool all);
+    /* Frees what start() made; the threads are gone. */
+    void (*release)(struct engine *engine);
+};
+
+struct engine {
+    const struct engine_ops *ops;
+    const struct os *os;
+    const spw_allocator *allocator;
+    struct log *log;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wakeup; /* with lock; io_uring uses it at the start only */
+    /* Urgent jobs lie before all others; `last_urgent` is NULL where there are none. The list, its
+     * links and each job's `pending` are guarded by lock. */
+    struct job *first, *last, *last_urgent;
+    unsigned sleepers; /* guarded by lock */
+    unsigned woken;    /* guarded by lock: sleepers that were called and have not come yet */
+    unsigned started;  /* guarded by lock: threads that took a number */
+    bool closing;      /* guarded by lock */
+
+    /* Written before any job can come, constant afterwards. */
+    pthread_t threads[ENGINE_THREADS_MAX];
+    unsigned thread_count;
+    void *state; /* the kind's own */
+
+    /* When each request was handed to the kernel; 0: none. Relaxed, for looking only. */
+    _Atomic uint64_t request_start_ns[ENGINE_DEPTH_MAX];
+    _Atomic uint64_t syscalls;
+
+    unsigned fd_count;
+    int fds[]; /* a copy */
+};
+
+extern const struct engine_ops engine_threads_ops, engine_uring_ops;
+
+/* Both with the engine's lock held; NULL when nothing is pending. */
+struct job *engine_take_locked(struct engine *engine);
+void engine_awake_locked(struct engine *engine);
+
+/* Runs `prepare`. True: issue the job; false: its result is set. No lock held. */
+bool engine_prepare(struct engine *engine, struct job *job);
+
+/* What to do with a job after a request for it has ended with a count or -errno. */
+enum job_step {
+    STEP_FINISHED, /* job->result is set */
+    STEP_AGAIN,    /* issue the rest at once */
+    STEP_PAUSE,    /* issue the rest a little later */
+};
+enum job_step job_advance(struct job *job, ssize_t result);
+
+/* Length of the next request of a job. */
+size_t job_request_len(const struct job *job);
+
+/* Does all of a job's I/O in the calling thread; `slot` is where its time is noted. */
+void engine_run_io(struct engine *engine, struct job *job, unsigned slot);
+
+/* Notes that a request of this slot was handed to the kernel, or that there is none any more. */
+void engine_request_begin(struct engine *engine, unsigned slot);
+void engine_request_end(struct engine *engine, unsigned slot);
+
+void engine_count_syscall(struct engine *engine);
+
+/* Sleeps for ENGINE_PAUSE_MS. */
+void engine_pause(void);
+
+#endif
