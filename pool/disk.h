@@ -81,9 +81,18 @@ void disk_free(struct disk *disk, const struct extent *extent);
  */
 bool disk_may_accept(struct disk *disk, uint64_t len);
 
-/* A write to `dir` failed with -errno `err`: withdraws the directory (told once); its data stays
- * readable. */
+/*
+ * A write to `dir` failed with -errno `err`: withdraws the directory (told once); its data stays
+ * readable. When the file system was full after all (-ENOSPC, -EDQUOT, -EFBIG), or on -ENOMEM,
+ * -EAGAIN and -EINTR, the directory gets nothing new until the backoff has run out.
+ */
 void disk_write_failed(struct disk *disk, unsigned dir, int err);
+
+/*
+ * Returns the space of zones in which nothing is stored to their file systems. Slow, so never
+ * under a lock of others. Any thread. Returns the bytes.
+ */
+uint64_t disk_trim(struct disk *disk);
 
 void disk_info(const struct disk *disk, struct disk_info *out);
 

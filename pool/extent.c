@@ -331,7 +331,7 @@ void extent_grown(struct extent_space *space, uint64_t offset, uint64_t len)
 static struct zone *zone_last_ready(const struct extent_space *space)
 {
     for (uint32_t number = space->zone_count; number-- > 0;) {
-        if (space->zones[number]->ready > 0)
+        if (space->zones[number]->ready > 0 && !space->zones[number]->withdrawn)
             return space->zones[number];
     }
     return NULL;
@@ -379,7 +379,7 @@ uint64_t extent_end(const struct extent_space *space)
     return ((uint64_t)zone->number << ZONE_SHIFT) + ((uint64_t)zone->ready << LEAF_SHIFT);
 }
 
-/* --- validators ----------------------------------------------------------------------------- */
+/* --- validators ------------------------------------------------------------------------------ */
 
 /* Leaves in extents at or below `node`; sets *ok to false where the tree contradicts itself. */
 static uint32_t count_used(const struct zone *zone, unsigned node, unsigned order, bool *ok)

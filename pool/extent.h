@@ -87,7 +87,7 @@ int64_t extent_withdraw(struct extent_space *space, bool last, struct extent_gro
 /* The withdrawn zone's space is gone; or it is not, and the zone is used again. */
 void extent_withdrawn(struct extent_space *space, uint32_t zone, bool gone);
 
-/* Where the last ready byte ends. */
+/* Where the last ready byte ends, a withdrawn zone apart. */
 uint64_t extent_end(const struct extent_space *space);
 
 /* Walks everything; for tests and debug builds. */
