@@ -63,6 +63,8 @@ static void roff_sentence(const char *text)
 static void roff_options(void)
 {
     spw_option_info info;
+    /* Names of variables are not to be hyphenated. */
+    puts(".nh");
     for (size_t i = 0; option_at(i, &info); i++) {
         puts(".TP");
         fputs(".B ", stdout);
@@ -75,6 +77,7 @@ static void roff_options(void)
         roff_text(info.fallback);
         puts(".");
     }
+    puts(".hy");
 }
 
 static void roff_stat(const char *name, const char *kind, const char *help)
