@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+#include "spillpipe_args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "spillpipe_help.h"
+#include "spillway/errors.h"
+
+enum {
+    ROWS_MAX = 64, /* of the options table */
+    MESSAGE_BYTES = 1024,
+    FLAG_ROW = 1000, /* + row: a setting of the library */
+    FLAG_DIR = 2000,
+    FLAG_PROGRESS,
+    FLAG_NO_PROGRESS,
+    FLAG_STATS,
+    FLAG_HELP,
+    FLAG_VERSION,
+};
+
+static const struct option own[] = {
+    {"dir", required_argument, NULL, FLAG_DIR},
+    {"verbose", no_argument, NULL, 'v'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"progress", no_argument, NULL, FLAG_PROGRESS},
+    {"no-progress", no_argument, NULL, FLAG_NO_PROGRESS},
+    {"stats", required_argument, NULL, FLAG_STATS},
+    {"help", no_argument, NULL, FLAG_HELP},
+    {"version", no_argument, NULL, FLAG_VERSION},
+};
+
+enum { OWN_COUNT = sizeof(own) / sizeof(own[0]) };
+
+/* The long options as getopt wants them, and the text that their names live in. */
+struct table {
+    struct option rows[OWN_COUNT + ROWS_MAX + 1];
+    char names[ROWS_MAX][HELP_FLAG_BYTES];
+};
+
+/* Refuses the command line in the shape of all messages; always false. */
+__attribute__((format(printf, 2, 3))) static bool refuse(int *code, const char *format, ...)
+{
+    struct console console;
+    char text[MESSAGE_BYTES];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof(text), format, list);
+    va_end(list);
+    console_init(&console, false, CONSOLE_NO_PROGRESS);
+    console_say(&console, SPILLWAY_LOG_ERROR, "%s", text);
+    *code = EXIT_USAGE;
+    return false;
+}
+
+static void table_fill(struct table *table)
+{
+    spw_option_info info;
+    size_t rows = 0;
+    memset(table, 0, sizeof(*table));
+    memcpy(table->rows, own, sizeof(own));
+    for (; rows < ROWS_MAX && help_row(rows, &info) == 0; rows++) {
+        help_flag(&info, table->names[rows]);
+        table->rows[OWN_COUNT + rows] =
+            (struct option){table->names[rows], required_argument, NULL, FLAG_ROW + (int)rows};
+    }
+}
+
+/* Adds one directory to the list that the option `dirs` takes. */
+static bool add_dir(struct args *args, const char *dir, int *code)
+{
+    if (!*dir)
+        return refuse(code, "--dir needs the name of a directory");
+    if (strchr(dir, ':'))
+        return refuse(code, "--dir '%s': the name of a scratch directory cannot contain ':'", dir);
+    size_t used = args->dirs ? strlen(args->dirs) : 0;
+    char *joined = realloc(args->dirs, used + strlen(dir) + 2);
+    if (!joined) {
+        refuse(code, "out of memory");
+        *code = EXIT_FAILED;
+        return false;
+    }
+    if (used)
+        joined[used++] = ':';
+    memcpy(joined + used, dir, strlen(dir) + 1);
+    args->dirs = joined;
+    return true;
+}
+
+static bool set_row(struct args *args, int flag, const char *value, int *code)
+{
+    spw_option_info info;
+    char name[HELP_FLAG_BYTES];
+    help_row((size_t)(flag - FLAG_ROW), &info);
+    int err = spw_options_set(args->options, info.name, value);
+    if (err == 0)
+        return true;
+    help_flag(&info, name);
+    const char *why = spw_options_message(args->options);
+    return refuse(code, "--%s: %s", name, *why ? why : spw_error_text(err));
+}
+
+static bool take_flag(struct args *args, int flag, int *code)
+{
+    switch (flag) {
+    case 'v':
+        args->verbose++;
+        return true;
+    case 'q':
+        args->quiet = true;
+        args->progress = CONSOLE_NO_PROGRESS;
+        return true;
+    case FLAG_DIR:
+        return add_dir(args, optarg, code);
+    case FLAG_PROGRESS:
+        args->progress = isatty(STDERR_FILENO) ? CONSOLE_REDRAW : CONSOLE_APPEND;
+        return true;
+    case FLAG_NO_PROGRESS:
+        args->progress = CONSOLE_NO_PROGRESS;
+        return true;
+    case FLAG_STATS:
+        if (!*optarg)
+            return refuse(code, "--stats needs the name of a file, or -");
+        args->stats_path = optarg;
+        return true;
+    case FLAG_HELP:
+        *code = help_print();
+        return false;
+    case FLAG_VERSION:
+        *code = help_version();
+        return false;
+    default:
+        return set_row(args, flag, optarg, code);
+    }
+}
+
+/* getopt's '?' and ':' in words; it left the culprit in optopt or in front of optind. */
+static bool refuse_flag(char **argv, int result, int *code)
+{
+    static const char hint[] = "try 'spillpipe --help'";
+    char letter[] = {'-', (char)optopt, '\0'};
+    const char *what = optopt > 0 && optopt < 256 ? letter : argv[optind - 1];
+    if (result == ':')
+        return refuse(code, "option '%s' needs a value; %s", what, hint);
+    if (optopt >= 256)
+        return refuse(code, "option '%s' takes no value; %s", what, hint);
+    return refuse(code, "unknown or ambiguous option '%s'; %s", what, hint);
+}
+
+/* --dir, -q and -vv are settings too; they yield to the setting itself where it was given. */
+static bool apply_shorthands(struct args *args, int *code)
+{
+    const char *origin = NULL;
+    if (args->dirs && spw_options_set(args->options, "dirs", args->dirs) != 0)
+        return refuse(code, "--dir '%s': %s", args->dirs, spw_options_message(args->options));
+    spw_options_value(args->options, "log_level", &origin);
+    if (origin && strcmp(origin, "default") == 0) {
+        if (args->quiet)
+            spw_options_set(args->options, "log_level", "error");
+        else if (args->verbose > 1)
+            spw_options_set(args->options, "log_level", "info");
+    }
+    return true;
+}
+
+/*
+ * Takes the environment. What it has to say is kept for after the command line, so that --help
+ * works in any case. Returns 0 or -errno.
+ */
+static int load_environment(struct args *args, char message[MESSAGE_BYTES])
+{
+    int err = spw_options_open(&args->options);
+    if (err)
+        return err;
+    err = spw_options_load(args->options);
+    snprintf(message, MESSAGE_BYTES, "%s", spw_options_message(args->options));
+    if (err && !*message)
+        snprintf(message, MESSAGE_BYTES, "environment: %s", spw_error_text(err));
+    return err;
+}
+
+/* A name that nobody knows is told, but stops nothing. */
+static bool judge_environment(const struct args *args, int err, const char *message, int *code)
+{
+    struct console console;
+    if (err)
+        return refuse(code, "%s", message);
+    console_init(&console, args->quiet, CONSOLE_NO_PROGRESS);
+    if (*message)
+        console_say(&console, SPILLWAY_LOG_WARN, "%s", message);
+    return true;
+}
+
+bool args_parse(struct args *args, int argc, char **argv, int *code)
+{
+    static char standard_input[] = "-";
+    static char *default_inputs[] = {standard_input, NULL};
+    struct table table;
+    char message[MESSAGE_BYTES] = "";
+    int result;
+    *args = (struct args){0};
+    args->progress = isatty(STDERR_FILENO) ? CONSOLE_REDRAW : CONSOLE_NO_PROGRESS;
+    int environment = load_environment(args, message);
+    if (!args->options) {
+        refuse(code, "%s", spw_error_text(environment));
+        *code = EXIT_FAILED;
+        return false;
+    }
+    table_fill(&table);
+    opterr = 0;
+    while ((result = getopt_long(argc, argv, ":vq", table.rows, NULL)) != -1) {
+        if (result == '?' || result == ':')
+            return refuse_flag(argv, result, code);
+        if (!take_flag(args, result, code))
+            return false;
+    }
+    if (!judge_environment(args, environment, message, code) || !apply_shorthands(args, code))
+        return false;
+    args->inputs = optind < argc ? argv + optind : default_inputs;
+    args->input_count = optind < argc ? (size_t)(argc - optind) : 1;
+    return true;
+}
+
+void args_fini(struct args *args)
+{
+    spw_options_close(args->options);
+    free(args->dirs);
+    *args = (struct args){0};
+}

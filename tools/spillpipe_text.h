@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers as people read them, in binary units. */
+#ifndef SPILLPIPE_TEXT_H
+#define SPILLPIPE_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TEXT_NUMBER_BYTES = 24 }; /* room for any of these, NUL included */
+
+/* "0 B", "640 KiB", "1.25 GiB". Returns `out`. */
+const char *text_size(char out[TEXT_NUMBER_BYTES], uint64_t bytes);
+
+/* The same per second, "0 B/s" when no time went by. */
+const char *text_rate(char out[TEXT_NUMBER_BYTES], uint64_t bytes, uint64_t ns);
+
+/* "0.42 s", "31.5 s". */
+const char *text_seconds(char out[TEXT_NUMBER_BYTES], uint64_t ns);
+
+/* A clock: "0:07", "1:02:03". */
+const char *text_clock(char out[TEXT_NUMBER_BYTES], uint64_t ns);
+
+#endif
