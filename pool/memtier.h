@@ -30,6 +30,11 @@ struct memtier_config {
     bool strict;                                       /* fallbacks are errors */
     void (*fallback)(void *context, const char *name); /* each told once; may be NULL */
     void *fallback_context;
+    /* What the process may still come to need beside this tier (the unused part of its budget): no
+     * segment is made out of that. Called from any thread, with no lock of the tier held. NULL: 0.
+     */
+    uint64_t (*unused_budget)(void *context);
+    void *unused_budget_context;
 };
 
 struct memtier;
