@@ -66,8 +66,11 @@ static void table_fill(struct table *table)
     memcpy(table->rows, own, sizeof(own));
     for (; rows < ROWS_MAX && help_row(rows, &info) == 0; rows++) {
         help_flag(&info, table->names[rows]);
-        table->rows[OWN_COUNT + rows] =
-            (struct option){table->names[rows], required_argument, NULL, FLAG_ROW + (int)rows};
+        table->rows[OWN_COUNT + rows] = (struct option){
+            .name = table->names[rows],
+            .has_arg = help_is_switch(&info) ? optional_argument : required_argument,
+            .val = FLAG_ROW + (int)rows,
+        };
     }
 }
 
@@ -101,7 +104,11 @@ static bool set_row(struct args *args, int flag, const char *value, int *code)
     if (err == 0)
         return true;
     help_flag(&info, name);
+    /* The message starts with the setting's name; here it is an option. */
     const char *why = spw_options_message(args->options);
+    size_t same = strlen(info.name);
+    if (strncmp(why, info.name, same) == 0 && why[same] == ':')
+        return refuse(code, "--%s%s", name, why + same);
     return refuse(code, "--%s: %s", name, *why ? why : spw_error_text(err));
 }
 
@@ -135,7 +142,7 @@ static bool take_flag(struct args *args, int flag, int *code)
         *code = help_version();
         return false;
     default:
-        return set_row(args, flag, optarg, code);
+        return set_row(args, flag, optarg ? optarg : "on", code);
     }
 }
 

@@ -8,6 +8,8 @@
 #include "spillpipe_args.h"
 #include "spillway/version.h"
 
+enum { INDENT = 27, HELP_COLUMNS = 80 };
+
 static const char head[] =
     "Usage: producer | spillpipe [OPTION]... [FILE]... | consumer\n"
     "\n"
@@ -48,6 +50,11 @@ void help_flag(const spw_option_info *info, char out[HELP_FLAG_BYTES])
     out[n] = '\0';
 }
 
+bool help_is_switch(const spw_option_info *info)
+{
+    return strcmp(info->allowed, "on or off") == 0;
+}
+
 int help_row(size_t index, spw_option_info *info)
 {
     *info = (spw_option_info){.size = sizeof(*info)};
@@ -63,17 +70,41 @@ static int finish(void)
     return EXIT_FAILED;
 }
 
+/* Words from column INDENT on, below HELP_COLUMNS; the line has `used` columns already. */
+static void print_wrapped(const char *text, size_t used)
+{
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (used > INDENT && used + word + 1 > HELP_COLUMNS) {
+            printf("\n%*s", INDENT, "");
+            used = INDENT;
+        }
+        used += (size_t)printf("%s%.*s", used > INDENT ? " " : "", (int)word, text);
+        text += word;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}
+
+static void print_row(const spw_option_info *info)
+{
+    char flag[HELP_FLAG_BYTES], left[HELP_FLAG_BYTES + 16], more[512];
+    help_flag(info, flag);
+    snprintf(left, sizeof(left), "      --%s%s", flag, help_is_switch(info) ? "[=off]" : " VALUE");
+    printf("%-*s", INDENT - 1, left);
+    putchar(' ');
+    print_wrapped(info->help, INDENT);
+    snprintf(more, sizeof(more), "[%s; default %s]", info->allowed, info->fallback);
+    printf("%*s", INDENT, "");
+    print_wrapped(more, INDENT);
+}
+
 int help_print(void)
 {
     spw_option_info info;
     fputs(head, stdout);
-    for (size_t i = 0; help_row(i, &info) == 0; i++) {
-        char flag[HELP_FLAG_BYTES], left[HELP_FLAG_BYTES + 8];
-        help_flag(&info, flag);
-        snprintf(left, sizeof(left), "--%s VALUE", flag);
-        printf("      %-20s %s\n", left, info.help);
-        printf("      %-20s   %s; default %s\n", "", info.allowed, info.fallback);
-    }
+    for (size_t i = 0; help_row(i, &info) == 0; i++)
+        print_row(&info);
     fputs(tail, stdout);
     return finish();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spillpipe_pace.h"
 
+#include <stdbool.h>
 #include <time.h>
 
 #include "spillpipe_meter.h"
@@ -12,7 +13,7 @@ enum {
 };
 
 #define NAP_MIN_NS     UINT64_C(20000)
-#define NAP_PROMPT_NS  UINT64_C(1000000)  /* unnoticed even by a consumer that waits */
+#define NAP_PROMPT_NS  UINT64_C(4000000)  /* hardly noticed by a consumer that waits */
 #define NAP_BACKLOG_NS UINT64_C(10000000) /* the consumer is behind: nobody waits */
 
 void pace_init(struct pace *pace, size_t pipe_bytes)
@@ -24,12 +25,16 @@ void pace_init(struct pace *pace, size_t pipe_bytes)
 
 uint64_t pace_nap_ns(const struct pace *pace, size_t n, uint64_t backlog_bytes)
 {
-    uint64_t limit = backlog_bytes >= BACKLOG_BYTES ? NAP_BACKLOG_NS : NAP_PROMPT_NS;
+    bool behind = backlog_bytes >= BACKLOG_BYTES;
+    uint64_t limit = behind ? NAP_BACKLOG_NS : NAP_PROMPT_NS;
     if (n >= SMALL_READ_BYTES || n >= pace->want_bytes || pace->ns_per_want == 0)
         return 0;
-    if (pace->ns_per_want > limit)
-        return limit == NAP_BACKLOG_NS ? limit : 0;
-    return pace->ns_per_want > NAP_MIN_NS ? pace->ns_per_want : NAP_MIN_NS;
+    /* Too slow for the nap to bring a large read: then the few bytes may as well come now. */
+    double share = (double)SMALL_READ_BYTES / (double)pace->want_bytes;
+    if (!behind && (double)pace->ns_per_want * share > (double)limit)
+        return 0;
+    uint64_t nap = pace->ns_per_want < limit ? pace->ns_per_want : limit;
+    return nap > NAP_MIN_NS ? nap : NAP_MIN_NS;
 }
 
 void pace_after_read(struct pace *pace, size_t n, uint64_t backlog_bytes)
