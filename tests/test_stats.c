@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -158,6 +159,17 @@ Test(stats, json_refuses)
     cr_assert_eq(spw_stats_json(&stats, json, sizeof(json)), -EINVAL);
 }
 
+/* Counters end in _total, and only they. */
+static void check_row(const char *name, const char *kind, const char *help)
+{
+    size_t len = strlen(name);
+    bool total = len > 6 && strcmp(name + len - 6, "_total") == 0;
+
+    cr_assert(strcmp(kind, total ? "counter" : "gauge") == 0, "%s", name);
+    cr_assert_gt(strlen(help), 0, "%s", name);
+    cr_assert_null(strchr(help, '\n'), "%s", name);
+}
+
 Test(stats, table_is_well_formed)
 {
     static const char *const names[] = {
@@ -171,11 +183,7 @@ Test(stats, table_is_well_formed)
         for (j = 0; j < i; j++)
             cr_assert_neq(strcmp(names[i], names[j]), 0, "%s twice", names[i]);
     }
-#define STATS_KIND(name, kind, help)                                                               \
-    cr_assert_eq(strcmp(#kind, "counter") == 0,                                                    \
-                 strlen(#name) > 6 && strcmp(#name + strlen(#name) - 6, "_total") == 0, "%s",      \
-                 #name);                                                                           \
-    cr_assert_gt(strlen(help), 0, "%s", #name);
+#define STATS_KIND(name, kind, help) check_row(#name, #kind, help);
     SPILLWAY_STATS_TABLE(STATS_KIND)
 #undef STATS_KIND
 }
