@@ -14,13 +14,6 @@ static bool may_grow(const struct disk *disk, const struct directory *dir, unsig
            disk_limit_room(disk) >= extent_bytes(order);
 }
 
-/* Free space that was written before, and so is faster than what a growth brings. */
-static bool has_warm(const struct directory *dir, unsigned order)
-{
-    return extent_has(&dir->space, order) &&
-           dir->space.warm_bytes - dir->space.used_bytes >= extent_bytes(order);
-}
-
 enum step { STEP_TAKE, STEP_GROW, STEP_WAIT, STEP_FULL };
 
 static unsigned nth_from_turn(const struct disk *disk, unsigned n)
@@ -47,7 +40,7 @@ static enum step choose(const struct disk *disk, unsigned order, uint32_t failed
         const struct directory *dir = &disk->dirs[i = nth_from_turn(disk, n)];
 
         if (directory_takes_new(dir, now_ns) &&
-            (n == first ? extent_has(&dir->space, order) : has_warm(dir, order))) {
+            (n == first ? extent_has(&dir->space, order) : extent_has_warm(&dir->space, order))) {
             *chosen = i;
             return STEP_TAKE;
         }
@@ -113,7 +106,8 @@ static void tell_nothing(struct disk *disk, unsigned order)
     pthread_mutex_unlock(&disk->lock);
     if (limit)
         log_line(disk->log, SPILLWAY_LOG_WARN,
-                 "the disk tier has reached its limit of %llu bytes: raise it if the file systems "
+                 "the disk tier has reached its limit of %llu bytes: raise SPILLWAY_DISK_LIMIT if "
+                 "the file systems "
                  "have room",
                  (unsigned long long)disk->limit_bytes);
     if (nothing)

@@ -102,7 +102,9 @@ static int open_named_dirs(struct disk *disk, const struct disk_config *config)
     }
     if (disk->count > 0)
         return 0;
-    log_line(disk->log, SPILLWAY_LOG_ERROR, "none of the scratch directories named can be used");
+    log_line(
+        disk->log, SPILLWAY_LOG_ERROR,
+        "none of the scratch directories named can be used: name one that can in SPILLWAY_DIRS");
     return first;
 }
 
@@ -122,7 +124,9 @@ static int open_default_dir(struct disk *disk, bool strict)
         log_line(disk->log, SPILLWAY_LOG_DEBUG, "scratch directory %s %s", names[i], why);
     }
     log_line(disk->log, SPILLWAY_LOG_ERROR,
-             "none of SLURM_TMPDIR, TMPDIR and /var/tmp can hold scratch files; /var/tmp %s", why);
+             "none of SLURM_TMPDIR, TMPDIR and /var/tmp can hold scratch files (SPILLWAY_DIRS "
+             "names others); /var/tmp %s",
+             why);
     return rc;
 }
 
@@ -143,7 +147,7 @@ static int settle_limit(struct disk *disk, struct amount limit)
     if (disk->limit_bytes == 0) {
         log_line(disk->log, SPILLWAY_LOG_ERROR,
                  "the disk limit comes to less than %llu bytes (%llu are free in the scratch "
-                 "directories): free some, name another directory, or set a higher limit",
+                 "directories): free some, name another directory, or raise SPILLWAY_DISK_LIMIT",
                  (unsigned long long)DISK_EXTENT_MIN_BYTES, (unsigned long long)free_bytes);
         return -ENOSPC;
     }

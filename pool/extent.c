@@ -19,7 +19,7 @@ _Static_assert(DISK_ZONE_BYTES == UINT64_C(1) << ZONE_SHIFT, "zones are found by
 /*
  * The tree has its root at 1 and the children of n at 2n and 2n + 1. best[n] is 1 + the largest
  * free order below n, 0 when there is none. An extent in use has 0 at its own node and its
- * subtree as if free; a node that is not ready has 0 down to the leaves.
+ * subtree as if free; a node that is not opened has 0 down to the leaves.
  */
 struct zone_link {
     struct zone *next, *prev;
@@ -28,18 +28,21 @@ struct zone_link {
 struct zone {
     struct zone_link order; /* in by_order[list] */
     struct zone_link state; /* in `idle` or `absent` */
+    struct zone_link rest;  /* in cold[cold] */
     uint32_t number;
-    uint32_t ready; /* leaves from the start that the file system has given */
-    uint32_t used;  /* leaves in extents */
-    uint32_t warm;  /* leaves from the start up to the last that was ever in an extent */
-    int8_t list;    /* order of the list it is in, or NO_LIST */
-    bool withdrawn; /* its space is being given back */
+    uint32_t ready;  /* leaves from the start that the file system has given */
+    uint32_t used;   /* leaves in extents */
+    uint32_t opened; /* leaves from the start that are in the tree */
+    int8_t list;     /* order of the list it is in, or NO_LIST */
+    int8_t cold;     /* order of the cold list it is in, or NO_LIST */
+    bool withdrawn;  /* its space is being given back */
     uint8_t best[2 * EXTENT_LEAVES];
 };
-_Static_assert(sizeof(struct zone) <= 2048 + 64, "about 2 KiB a zone");
+_Static_assert(sizeof(struct zone) <= 2048 + 96, "about 2 KiB a zone");
 
 #define ORDER_LINK offsetof(struct zone, order)
 #define STATE_LINK offsetof(struct zone, state)
+#define COLD_LINK  offsetof(struct zone, rest)
 
 uint64_t extent_bytes(unsigned order)
 {
@@ -120,9 +123,62 @@ static void zone_list(struct extent_space *space, struct zone *zone)
     space->occupied |= 1U << zone->list;
 }
 
+/* The first leaf from `leaf` on where a block of `order` may start. */
+static uint32_t leaf_aligned(uint32_t leaf, unsigned order)
+{
+    uint32_t size = 1U << order;
+
+    return (leaf + size - 1) & ~(size - 1);
+}
+
+static void zone_uncold(struct extent_space *space, struct zone *zone)
+{
+    if (zone->cold == NO_LIST)
+        return;
+    list_remove(&space->cold[zone->cold], zone, COLD_LINK);
+    if (space->cold[zone->cold] == NULL)
+        space->cold_occupied &= ~(1U << zone->cold);
+    zone->cold = NO_LIST;
+}
+
 static unsigned node_of(uint32_t leaf, unsigned order)
 {
     return (EXTENT_LEAVES + leaf) >> order;
+}
+
+/*
+ * Where an extent of `order` starts that needs the zone's rest: as low as the free end of the
+ * opened part allows. Blocks that make up that end cannot lie inside an extent, since what is above
+ * them in the tree reaches into the rest; so a full one is free.
+ */
+static uint32_t rest_start(const struct zone *zone, unsigned order)
+{
+    for (unsigned bit = 0; bit < order; bit++) {
+        uint32_t block = zone->opened >> (bit + 1) << (bit + 1);
+
+        if ((zone->opened >> bit & 1) != 0 && zone->best[node_of(block, bit)] != bit + 1)
+            return leaf_aligned(zone->opened, order);
+    }
+    return zone->opened >> order << order;
+}
+
+/* Puts the zone into the cold list where it belongs, if it has a rest to open. */
+static void zone_cold(struct extent_space *space, struct zone *zone)
+{
+    unsigned order = 0;
+
+    if (zone->opened == zone->ready) {
+        zone_uncold(space, zone);
+        return;
+    }
+    while (order + 1 < EXTENT_ORDERS && rest_start(zone, order + 1) + (2U << order) <= zone->ready)
+        order++;
+    if (zone->cold == (int)order)
+        return;
+    zone_uncold(space, zone);
+    zone->cold = (int8_t)order;
+    list_push(&space->cold[order], zone, COLD_LINK);
+    space->cold_occupied |= 1U << order;
 }
 
 /* Carries a change at `node` of `order` up to the root; two free buddies become one. */
@@ -167,37 +223,60 @@ static unsigned tree_find(const struct zone *zone, unsigned order)
     return node;
 }
 
-bool extent_has(const struct extent_space *space, unsigned order)
+bool extent_has_warm(const struct extent_space *space, unsigned order)
 {
     return (space->occupied >> order) != 0;
 }
 
+bool extent_has(const struct extent_space *space, unsigned order)
+{
+    return ((space->occupied | space->cold_occupied) >> order) != 0;
+}
+
+/* Opens so much of a zone's rest that an extent of `order` is free in it. */
+static void zone_open(struct extent_space *space, struct zone *zone, unsigned order)
+{
+    uint32_t leaf = zone->opened, end = rest_start(zone, order) + (1U << order);
+
+    while (leaf < end) {
+        unsigned block = leaf > 0 ? (unsigned)__builtin_ctz(leaf) : EXTENT_ORDERS - 1;
+
+        while (leaf + (1U << block) > end)
+            block--;
+        tree_add(zone, leaf, block);
+        leaf += 1U << block;
+    }
+    space->opened_bytes += (uint64_t)(end - zone->opened) << LEAF_SHIFT;
+    zone->opened = end;
+    zone_list(space, zone);
+}
+
 int extent_take(struct extent_space *space, unsigned order, uint64_t *offset)
 {
-    uint32_t lists = space->occupied >> order << order, leaf, end;
     struct zone *zone;
+    uint32_t lists;
     unsigned node;
 
-    if (lists == 0)
+    if (!extent_has(space, order))
         return -ENOSPC;
+    if (!extent_has_warm(space, order)) {
+        lists = space->cold_occupied >> order << order;
+        zone_open(space, space->cold[__builtin_ctz(lists)], order);
+    }
+    lists = space->occupied >> order << order;
     zone = space->by_order[__builtin_ctz(lists)];
     node = tree_find(zone, order);
     zone->best[node] = 0;
     tree_update(zone, node, order);
-
-    leaf = (node << order) - EXTENT_LEAVES;
-    end = leaf + (1U << order);
     if (zone->used == 0)
         list_remove(&space->idle, zone, STATE_LINK);
     zone->used += 1U << order;
     space->used_bytes += extent_bytes(order);
-    if (end > zone->warm) {
-        space->warm_bytes += (uint64_t)(end - zone->warm) << LEAF_SHIFT;
-        zone->warm = end;
-    }
     if (zone->list != (int)zone->best[1] - 1)
         zone_list(space, zone);
-    *offset = ((uint64_t)zone->number << ZONE_SHIFT) + ((uint64_t)leaf << LEAF_SHIFT);
+    zone_cold(space, zone);
+    *offset = ((uint64_t)zone->number << ZONE_SHIFT) +
+              ((uint64_t)((node << order) - EXTENT_LEAVES) << LEAF_SHIFT);
     return 0;
 }
 
@@ -226,13 +305,14 @@ int extent_give(struct extent_space *space, uint64_t offset, uint64_t len)
         return -EINVAL;
     zone = space->zones[number];
     node = node_of(leaf, (unsigned)order);
-    if (leaf + (1U << order) > zone->ready || !tree_in_use(zone, node, (unsigned)order))
+    if (leaf + (1U << order) > zone->opened || !tree_in_use(zone, node, (unsigned)order))
         return -EINVAL;
     zone->best[node] = (uint8_t)(order + 1);
     tree_update(zone, node, (unsigned)order);
     zone->used -= 1U << order;
     space->used_bytes -= len;
     zone_list(space, zone);
+    zone_cold(space, zone);
     if (zone->used == 0)
         list_push(&space->idle, zone, STATE_LINK);
     return 0;
@@ -272,7 +352,7 @@ static int zone_add(struct extent_space *space)
     if (zone == NULL)
         return -ENOMEM;
     zone->number = space->zone_count;
-    zone->list = NO_LIST;
+    zone->list = zone->cold = NO_LIST;
     space->zones[space->zone_count++] = zone;
     list_push(&space->absent, zone, STATE_LINK);
     return 0;
@@ -281,11 +361,11 @@ static int zone_add(struct extent_space *space)
 int extent_plan(struct extent_space *space, unsigned order, struct extent_growth *out)
 {
     struct zone *zone = space->partial;
-    uint32_t size = 1U << order, ready, start;
+    uint32_t size = 1U << order, end;
     int rc;
 
     /* A partial zone with too little left stays as it is until a trim returns it. */
-    if (zone != NULL && ((zone->ready + size - 1) & ~(size - 1)) + size > EXTENT_LEAVES)
+    if (zone != NULL && rest_start(zone, order) + size > EXTENT_LEAVES)
         zone = NULL;
     if (zone == NULL && space->absent == NULL) {
         rc = zone_add(space);
@@ -294,38 +374,30 @@ int extent_plan(struct extent_space *space, unsigned order, struct extent_growth
     }
     if (zone == NULL)
         zone = space->absent;
-    ready = zone->ready;
-    start = (ready + size - 1) & ~(size - 1);
-    out->offset = ((uint64_t)zone->number << ZONE_SHIFT) + ((uint64_t)ready << LEAF_SHIFT);
-    out->min_bytes = (uint64_t)(start + size - ready) << LEAF_SHIFT;
-    out->max_bytes = (uint64_t)(EXTENT_LEAVES - ready) << LEAF_SHIFT;
+    end = rest_start(zone, order) + size;
+    if (end <= zone->ready)
+        end = zone->ready + 1;
+    out->offset = ((uint64_t)zone->number << ZONE_SHIFT) + ((uint64_t)zone->ready << LEAF_SHIFT);
+    out->min_bytes = (uint64_t)(end - zone->ready) << LEAF_SHIFT;
+    out->max_bytes = (uint64_t)(EXTENT_LEAVES - zone->ready) << LEAF_SHIFT;
     return 0;
 }
 
 void extent_grown(struct extent_space *space, uint64_t offset, uint64_t len)
 {
     struct zone *zone = space->zones[offset >> ZONE_SHIFT];
-    uint32_t leaf = zone->ready, end = leaf + (uint32_t)(len >> LEAF_SHIFT);
 
     if (zone->ready == 0) {
         list_remove(&space->absent, zone, STATE_LINK);
         list_push(&space->idle, zone, STATE_LINK);
     }
-    while (leaf < end) {
-        unsigned order = leaf > 0 ? (unsigned)__builtin_ctz(leaf) : EXTENT_ORDERS - 1;
-
-        while (leaf + (1U << order) > end)
-            order--;
-        tree_add(zone, leaf, order);
-        leaf += 1U << order;
-    }
-    zone->ready = end;
+    zone->ready += (uint32_t)(len >> LEAF_SHIFT);
     space->ready_bytes += len;
-    if (end < EXTENT_LEAVES)
+    if (zone->ready < EXTENT_LEAVES)
         space->partial = zone;
     else if (space->partial == zone)
         space->partial = NULL;
-    zone_list(space, zone);
+    zone_cold(space, zone);
 }
 
 static struct zone *zone_last_ready(const struct extent_space *space)
@@ -345,6 +417,7 @@ int64_t extent_withdraw(struct extent_space *space, bool last, struct extent_gro
         return -ENOENT;
     zone->withdrawn = true;
     zone_unlist(space, zone);
+    zone_uncold(space, zone);
     list_remove(&space->idle, zone, STATE_LINK);
     out->offset = (uint64_t)zone->number << ZONE_SHIFT;
     out->min_bytes = out->max_bytes = (uint64_t)zone->ready << LEAF_SHIFT;
@@ -358,14 +431,15 @@ void extent_withdrawn(struct extent_space *space, uint32_t number, bool gone)
     zone->withdrawn = false;
     if (!gone) {
         zone_list(space, zone);
+        zone_cold(space, zone);
         list_push(&space->idle, zone, STATE_LINK);
         return;
     }
     space->ready_bytes -= (uint64_t)zone->ready << LEAF_SHIFT;
-    space->warm_bytes -= (uint64_t)zone->warm << LEAF_SHIFT;
+    space->opened_bytes -= (uint64_t)zone->opened << LEAF_SHIFT;
     if (space->partial == zone)
         space->partial = NULL;
-    zone->ready = zone->warm = 0;
+    zone->ready = zone->opened = 0;
     memset(zone->best, 0, sizeof(zone->best));
     list_push(&space->absent, zone, STATE_LINK);
 }
@@ -388,14 +462,14 @@ static uint32_t count_used(const struct zone *zone, unsigned node, unsigned orde
     uint8_t best = zone->best[node], left, right, expected;
 
     if (order == 0) {
-        if (best > 1 || (best == 1 && leaf >= zone->ready))
+        if (best > 1 || (best == 1 && leaf >= zone->opened))
             *ok = false;
-        return best == 0 && leaf < zone->ready ? 1 : 0;
+        return best == 0 && leaf < zone->opened ? 1 : 0;
     }
     left = zone->best[2 * node];
     right = zone->best[2 * node + 1];
     if (best == 0 && left == order && right == order) { /* an extent */
-        if (leaf + size > zone->ready)
+        if (leaf + size > zone->opened)
             *ok = false;
         return size;
     }
@@ -411,7 +485,8 @@ static uint32_t count_used(const struct zone *zone, unsigned node, unsigned orde
 
 static bool zone_valid(const struct zone *zone)
 {
-    bool ok = zone->used <= zone->warm && zone->warm <= zone->ready && zone->ready <= EXTENT_LEAVES;
+    bool ok =
+        zone->used <= zone->opened && zone->opened <= zone->ready && zone->ready <= EXTENT_LEAVES;
     int list = zone->withdrawn ? NO_LIST : (int)zone->best[1] - 1;
 
     if (zone->list != list || (zone->withdrawn && zone->used > 0))
@@ -432,10 +507,28 @@ static uint32_t list_length(struct zone *zone, size_t at)
     return count;
 }
 
+/* Both lists of one order hold what belongs there. */
+static bool order_valid(const struct extent_space *space, unsigned order)
+{
+    const struct zone *zone;
+
+    for (zone = space->by_order[order]; zone != NULL; zone = zone->order.next) {
+        if (zone->list != (int)order)
+            return false;
+    }
+    for (zone = space->cold[order]; zone != NULL; zone = zone->rest.next) {
+        if (zone->cold != (int)order || zone->opened == zone->ready ||
+            rest_start(zone, order) + (1U << order) > zone->ready)
+            return false;
+    }
+    return (space->by_order[order] != NULL) == ((space->occupied >> order & 1) != 0) &&
+           (space->cold[order] != NULL) == ((space->cold_occupied >> order & 1) != 0);
+}
+
 bool extent_valid(const struct extent_space *space)
 {
-    uint64_t ready = 0, used = 0, warm = 0;
-    uint32_t listed = 0, absent = 0, idle = 0;
+    uint64_t ready = 0, used = 0, opened = 0;
+    uint32_t listed = 0, absent = 0, idle = 0, cold = 0;
 
     for (uint32_t i = 0; i < space->zone_count; i++) {
         const struct zone *zone = space->zones[i];
@@ -444,25 +537,23 @@ bool extent_valid(const struct extent_space *space)
             return false;
         ready += (uint64_t)zone->ready << LEAF_SHIFT;
         used += (uint64_t)zone->used << LEAF_SHIFT;
-        warm += (uint64_t)zone->warm << LEAF_SHIFT;
+        opened += (uint64_t)zone->opened << LEAF_SHIFT;
         listed += zone->list != NO_LIST;
         absent += zone->ready == 0;
+        cold += zone->opened < zone->ready && !zone->withdrawn;
         idle += zone->ready > 0 && zone->used == 0 && !zone->withdrawn;
     }
-    if (ready != space->ready_bytes || used != space->used_bytes || warm != space->warm_bytes)
+    if (ready != space->ready_bytes || used != space->used_bytes || opened != space->opened_bytes)
         return false;
     if (space->partial != NULL &&
         (space->partial->ready == 0 || space->partial->ready == EXTENT_LEAVES))
         return false;
     for (unsigned order = 0; order < EXTENT_ORDERS; order++) {
-        for (struct zone *zone = space->by_order[order]; zone != NULL; zone = zone->order.next) {
-            if (zone->list != (int)order)
-                return false;
-        }
-        listed -= list_length(space->by_order[order], ORDER_LINK);
-        if ((space->by_order[order] != NULL) != ((space->occupied >> order & 1) != 0))
+        if (!order_valid(space, order))
             return false;
+        listed -= list_length(space->by_order[order], ORDER_LINK);
+        cold -= list_length(space->cold[order], COLD_LINK);
     }
-    return listed == 0 && absent == list_length(space->absent, STATE_LINK) &&
+    return listed == 0 && cold == 0 && absent == list_length(space->absent, STATE_LINK) &&
            idle == list_length(space->idle, STATE_LINK);
 }

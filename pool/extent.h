@@ -5,7 +5,10 @@
  *
  * Zone n owns the file's bytes from n * DISK_ZONE_BYTES on. A part of it, from its start, is
  * ready: the file system has given the space. Near a limit, or on a file system that is almost
- * full, a zone is not ready to its end, or (after a trim) not at all.
+ * full, a zone is not ready to its end, or (after a trim) not at all. Of what is ready, a part
+ * from the start is opened: it went into the tree of free blocks. The rest is opened piece by
+ * piece only when the opened part of all zones has no room, since what was written before is
+ * faster to write than what was not.
  *
  * Taking and giving back cost O(log DISK_ZONE_BYTES) however many zones there are. Only
  * extent_plan() may need memory.
@@ -33,14 +36,18 @@ struct extent_space {
     const spw_allocator *allocator;
     struct zone **zones; /* by number */
     uint32_t zone_count, zone_capacity;
-    uint32_t occupied;                    /* bit k: by_order[k] is not empty */
-    struct zone *by_order[EXTENT_ORDERS]; /* by the largest free order, last touched first */
-    struct zone *idle;                    /* ready and without an extent, also in by_order */
-    struct zone *absent;                  /* nothing ready; last withdrawn first */
-    struct zone *partial;                 /* the one that is to grow first, if any */
-    uint64_t ready_bytes;                 /* given by the file system */
-    uint64_t used_bytes;                  /* in extents */
-    uint64_t warm_bytes;                  /* were in an extent at least once, used ones included */
+    /* opened zones by their largest free order, last touched first, and a bit for each list */
+    struct zone *by_order[EXTENT_ORDERS];
+    uint32_t occupied;
+    /* zones by the largest extent that opening the rest of them gives */
+    struct zone *cold[EXTENT_ORDERS];
+    uint32_t cold_occupied;
+    struct zone *idle;     /* ready and without an extent, also in by_order */
+    struct zone *absent;   /* nothing ready; last withdrawn first */
+    struct zone *partial;  /* the one that is to grow first, if any */
+    uint64_t ready_bytes;  /* given by the file system */
+    uint64_t used_bytes;   /* in extents */
+    uint64_t opened_bytes; /* all that was ever taken, and little else */
 };
 
 /* Where the file may grow, and by how much so that the extent asked for fits. */
@@ -61,6 +68,9 @@ uint64_t extent_bytes(unsigned order);
 
 /* Whether extent_take() of this order would work. */
 bool extent_has(const struct extent_space *space, unsigned order);
+
+/* The same, without opening anything new. */
+bool extent_has_warm(const struct extent_space *space, unsigned order);
 
 /* Best fit; among equals the zone touched last, and in it the lowest place. -ENOSPC. */
 int extent_take(struct extent_space *space, unsigned order, uint64_t *offset);
