@@ -176,6 +176,16 @@ bool engine_cancel(struct engine *engine, struct job *job)
     return was_pending;
 }
 
+bool engine_is_pending(struct engine *engine, const struct job *job)
+{
+    bool pending;
+
+    pthread_mutex_lock(&engine->lock);
+    pending = job->pending;
+    pthread_mutex_unlock(&engine->lock);
+    return pending;
+}
+
 void engine_hurry(struct engine *engine, struct job *job)
 {
     pthread_mutex_lock(&engine->lock);

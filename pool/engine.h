@@ -78,6 +78,9 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent);
 /* Takes a pending job back: true when it was still queued (`complete` will not run). */
 bool engine_cancel(struct engine *engine, struct job *job);
 
+/* Whether the job is queued and not yet taken. */
+bool engine_is_pending(struct engine *engine, const struct job *job);
+
 /* Moves a job that is still pending to the front. */
 void engine_hurry(struct engine *engine, struct job *job);
 

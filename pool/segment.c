@@ -287,20 +287,19 @@ static int try_recycle(const struct segment_plan *plan, size_t bytes, bool huge,
     rc = lock_pages(&making, write, bytes);
     if (rc < 0)
         goto fail_map_write;
+    rc = add_seals(&making, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+    if (rc < 0)
+        goto fail_map_write;
+    /* Behind the seal: a map that was there before could be made writable with mprotect. */
     rc = make_map(&making, bytes, PROT_READ, making.fd, &read);
     if (rc < 0)
         goto fail_map_write;
-    rc = add_seals(&making, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
-    if (rc < 0)
-        goto fail_map_read;
     os_close(making.os, making.fd); /* the maps keep the file */
     out->write = write;
     out->read = read;
     verify_nodes(&making, out->write);
     return 0;
 
-fail_map_read:
-    (void)plan->os->unmap(read, bytes);
 fail_map_write:
     (void)plan->os->unmap(write, bytes);
 fail_memfd:

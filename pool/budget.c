@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One budget for the process. Readers may always use a quarter of it (what is
+ * being read, loaded or lent); writers spill from five eighths on, and wait from
+ * three quarters on while I/O is in flight that will free something.
+ */
+#include <errno.h>
+
+#include "pool.h"
+#include "run.h"
+
+static uint64_t positive(int64_t value)
+{
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+uint64_t budget_used(const struct spw_pool *pool)
+{
+    return positive(atomic_load(&pool->account.foreign_bytes) +
+                    atomic_load(&pool->account.block_bytes) +
+                    atomic_load(&pool->buffers.total_bytes));
+}
+
+uint64_t budget_used_by_writers(const struct spw_pool *pool)
+{
+    const struct buffers *buffers = &pool->buffers;
+    uint64_t used = budget_used(pool), warm = buffers_used(buffers, USE_WARM);
+    uint64_t reading = buffers_used(buffers, USE_READING) + buffers_used(buffers, USE_LOADED) +
+                       buffers_used(buffers, USE_LENT) + buffers_used(buffers, USE_RESERVE);
+    uint64_t share = pool->budget_bytes / 4;
+    uint64_t apart = warm + (reading < share ? reading : share);
+    return used > apart ? used - apart : 0;
+}
+
+uint64_t budget_spill_mark(const struct spw_pool *pool)
+{
+    return pool->budget_bytes / 8 * 5;
+}
+
+uint64_t budget_wait_mark(const struct spw_pool *pool)
+{
+    return pool->budget_bytes / 4 * 3;
+}
+
+size_t budget_run_bytes(const struct spw_pool *pool)
+{
+    unsigned queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
+    uint64_t share = pool->budget_bytes / 8 / (queues > 0 ? queues : 1);
+    size_t run = RUN_MIN_BYTES;
+    while (run < RUN_MAX_BYTES && run * 2 <= share)
+        run *= 2;
+    return run;
+}
+
+bool pool_accepts(struct spw_pool *pool)
+{
+    size_t run_bytes = budget_run_bytes(pool);
+    return (pool->memtier && memtier_may_accept(pool->memtier, run_bytes)) ||
+           (pool->disk && disk_may_accept(pool->disk, run_bytes));
+}
+
+uint64_t budget_room(struct spw_pool *pool)
+{
+    if (!pool->engine)
+        return 0;
+    pool_retry_held(pool); /* what was refused goes first */
+    if (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) > 0 || !pool_accepts(pool))
+        return 0;
+    uint64_t in_flight = atomic_load_explicit(&pool->in_flight_bytes, memory_order_relaxed);
+    if (in_flight == 0)
+        return pool->window_bytes;
+    uint64_t room = in_flight < pool->window_bytes ? pool->window_bytes - in_flight : 0;
+    return room >= budget_run_bytes(pool) ? room : 0; /* no crumbs */
+}
+
+/* A writer that is over the mark waits while the window is full: what is in flight will free
+ * memory. */
+static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
+{
+    uint64_t in_flight = atomic_load(&pool->in_flight_bytes);
+    return in_flight > 0 && budget_used_by_writers(pool) + bytes > budget_wait_mark(pool) &&
+           in_flight + budget_run_bytes(pool) > pool->window_bytes;
+}
+
+/* Over the mark, nothing in flight, and no tier takes anything. */
+static bool writer_is_stuck(struct spw_pool *pool, uint64_t bytes)
+{
+    return budget_used_by_writers(pool) + bytes > budget_wait_mark(pool) &&
+           atomic_load(&pool->in_flight_bytes) == 0 &&
+           (!pool->engine || atomic_load(&pool->held_bytes) > 0 || !pool_accepts(pool));
+}
+
+/* Sleeps until the next progress or `deadline_ns` (SPILLWAY_FOREVER: none). With the lock held. */
+static void progress_wait(struct spw_pool *pool, uint64_t deadline_ns)
+{
+    if (deadline_ns == SPILLWAY_FOREVER) {
+        pthread_cond_wait(&pool->progress, &pool->lock);
+        return;
+    }
+    struct timespec until = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                             .tv_nsec = (long)(deadline_ns % 1000000000)};
+    pthread_cond_timedwait(&pool->progress, &pool->lock, &until);
+}
+
+static void waiters_add(struct spw_pool *pool, int n)
+{
+    if (n > 0) {
+        atomic_fetch_add(&pool->waiters, 1);
+        atomic_fetch_add(&pool->account.waiters, 1);
+    } else {
+        atomic_fetch_sub(&pool->account.waiters, 1);
+        atomic_fetch_sub(&pool->waiters, 1);
+    }
+}
+
+int budget_settle(struct spw_pool *pool, unsigned flags)
+{
+    if ((flags & SPILLWAY_EXTEND_NOWAIT) || !writer_must_wait(pool, 0))
+        return 0;
+    uint64_t start_ns = pool->os->clock_ns();
+    waiters_add(pool, 1);
+    pthread_mutex_lock(&pool->lock);
+    if (writer_must_wait(pool, 0))
+        progress_wait(pool, SPILLWAY_FOREVER);
+    pthread_mutex_unlock(&pool->lock);
+    waiters_add(pool, -1);
+    pool_count(pool, writer_wait_ns_total, pool->os->clock_ns() - start_ns);
+    return 1;
+}
+
+int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wait)
+{
+    while (writer_must_wait(pool, bytes)) {
+        if (flags & SPILLWAY_EXTEND_NOWAIT)
+            return -EAGAIN;
+        if (!wait)
+            break; /* extend waits afterwards, when it can spill what it took */
+        uint64_t start_ns = pool->os->clock_ns();
+        waiters_add(pool, 1);
+        pthread_mutex_lock(&pool->lock);
+        if (writer_must_wait(pool, bytes))
+            progress_wait(pool, SPILLWAY_FOREVER);
+        pthread_mutex_unlock(&pool->lock);
+        waiters_add(pool, -1);
+        pool_count(pool, writer_wait_ns_total, pool->os->clock_ns() - start_ns);
+    }
+    if ((flags & SPILLWAY_EXTEND_BOUNDED) && bytes > 0 && writer_is_stuck(pool, bytes)) {
+        pool_retry_held(pool);
+        if (writer_is_stuck(pool, bytes))
+            return -ENOSPC;
+    }
+    return 0;
+}
+
+int spw_pool_wait_room(spw_pool *pool, uint64_t timeout_ns)
+{
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    /* A full tier says nothing when its backoff has run out, so look again now and then. */
+    static const uint64_t look_ns = 100000000;
+    uint64_t now_ns = pool->os->clock_ns();
+    uint64_t deadline_ns =
+        timeout_ns > SPILLWAY_FOREVER - now_ns ? SPILLWAY_FOREVER : now_ns + timeout_ns;
+    size_t bytes = budget_run_bytes(pool);
+    int err = 0;
+    waiters_add(pool, 1);
+    while (writer_must_wait(pool, bytes) || writer_is_stuck(pool, bytes)) {
+        now_ns = pool->os->clock_ns();
+        if (now_ns >= deadline_ns) {
+            err = -ETIMEDOUT;
+            break;
+        }
+        uint64_t wake_ns = now_ns + look_ns < deadline_ns ? now_ns + look_ns : deadline_ns;
+        pool_retry_held(pool);
+        pthread_mutex_lock(&pool->lock);
+        if (writer_must_wait(pool, bytes) || writer_is_stuck(pool, bytes))
+            progress_wait(pool, wake_ns);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    waiters_add(pool, -1);
+    return err;
+}
+
+void pool_progress(struct spw_pool *pool)
+{
+    if (atomic_load(&pool->waiters) == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->progress);
+    pthread_mutex_unlock(&pool->lock);
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "buffer.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "../lib/alloc.h"
+#include "pool.h"
+
+static unsigned class_of(size_t bytes)
+{
+    unsigned index = 0;
+    while ((BUFFER_MIN_BYTES << index) < bytes)
+        index++;
+    return index;
+}
+
+static void use_add(struct buffers *buffers, enum buffer_use use, int64_t bytes)
+{
+    atomic_fetch_add(&buffers->use_bytes[use], bytes);
+}
+
+uint64_t buffers_used(const struct buffers *buffers, enum buffer_use use)
+{
+    int64_t bytes = atomic_load_explicit(&buffers->use_bytes[use], memory_order_relaxed);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+void buffer_set_use(struct buffer *buffer, enum buffer_use use)
+{
+    struct buffers *buffers = &buffer->pool->buffers;
+    unsigned old = atomic_exchange_explicit(&buffer->use, use, memory_order_relaxed);
+    if (old == use)
+        return;
+    use_add(buffers, use, (int64_t)buffer->capacity);
+    use_add(buffers, old, -(int64_t)buffer->capacity);
+}
+
+struct buffer *buffer_of(const struct spw_pool *pool, const spw_bytes *bytes)
+{
+    struct spw_owner *owner = bytes->owner;
+    if (!owner || !owner->pooled || owner->last != buffer_last)
+        return NULL;
+    struct buffer *buffer = (struct buffer *)owner;
+    return buffer->pool == pool ? buffer : NULL;
+}
+
+static void buffer_unmap(struct buffer *buffer)
+{
+    struct spw_pool *pool = buffer->pool;
+    pool->os->unmap(buffer->base, buffer->capacity);
+    atomic_fetch_sub(&pool->buffers.total_bytes, (int64_t)buffer->capacity);
+    use_add(&pool->buffers, atomic_load_explicit(&buffer->use, memory_order_relaxed),
+            -(int64_t)buffer->capacity);
+    allocator_release(pool->allocator, buffer, sizeof(*buffer));
+}
+
+/* With the lock held: takes any warm buffer, the largest first. */
+static struct buffer *warm_take_any(struct buffers *buffers)
+{
+    for (unsigned i = BUFFER_CLASSES; i-- > 0;) {
+        struct buffer *buffer = buffers->warm[i];
+        if (buffer) {
+            buffers->warm[i] = buffer->next;
+            return buffer;
+        }
+    }
+    return NULL;
+}
+
+uint64_t buffers_trim(struct buffers *buffers, uint64_t bytes)
+{
+    uint64_t freed = 0;
+    while (freed < bytes) {
+        pthread_mutex_lock(&buffers->lock);
+        struct buffer *buffer = warm_take_any(buffers);
+        pthread_mutex_unlock(&buffers->lock);
+        if (!buffer)
+            break;
+        freed += buffer->capacity;
+        buffer_unmap(buffer);
+    }
+    return freed;
+}
+
+/* The last reference to a buffer is gone: warm again, or unmapped when the budget is exceeded. */
+void buffer_last(struct spw_owner *owner)
+{
+    struct buffer *buffer = (struct buffer *)owner;
+    struct spw_pool *pool = buffer->pool;
+    struct buffers *buffers = &pool->buffers;
+    if (pool_in_child(pool))
+        return; /* the memory is the parent's */
+    bool keep = buffer->capacity <= BUFFER_MAX_BYTES &&
+                (buffer->capacity & (buffer->capacity - 1)) == 0 &&
+                budget_used(pool) <= pool->budget_bytes;
+    pthread_mutex_lock(&buffers->lock);
+    if (!buffers->reserve && buffer->capacity == buffers->reserve_capacity) {
+        buffers->reserve = buffer;
+        buffer_set_use(buffer, USE_RESERVE);
+        buffer = NULL;
+    } else if (keep) {
+        unsigned index = class_of(buffer->capacity);
+        buffer->next = buffers->warm[index];
+        buffers->warm[index] = buffer;
+        buffer_set_use(buffer, USE_WARM);
+        buffer = NULL;
+    }
+    pthread_mutex_unlock(&buffers->lock);
+    if (buffer)
+        buffer_unmap(buffer);
+    pool_progress(pool);
+    pool_release(pool);
+}
+
+/* Maps a new buffer; its bytes are counted already. */
+static int buffer_map(struct buffers *buffers, size_t capacity, enum buffer_use use,
+                      struct buffer **out)
+{
+    struct spw_pool *pool = buffers->pool;
+    struct buffer *buffer = allocator_zeroed(pool->allocator, sizeof(*buffer));
+    if (!buffer)
+        return -ENOMEM;
+    void *base;
+    int err =
+        pool->os->map(capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &base);
+    if (err) {
+        allocator_release(pool->allocator, buffer, sizeof(*buffer));
+        return -ENOMEM;
+    }
+    /* A child must not share what the parent goes on to reuse; and no data in core dumps. */
+    pool->os->advise(base, capacity, MADV_DONTFORK);
+    pool->os->advise(base, capacity, MADV_DONTDUMP);
+    atomic_fetch_add_explicit(&buffers->mapped_total, 1, memory_order_relaxed);
+    buffer->pool = pool;
+    buffer->base = base;
+    buffer->capacity = capacity;
+    atomic_init(&buffer->use, use);
+    owner_init(&buffer->owner, 1, true, buffer_last);
+    use_add(buffers, use, (int64_t)capacity);
+    *out = buffer;
+    return 0;
+}
+
+/* With the lock held: a warm buffer of the class, or the reserve for a head fetch. */
+static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity,
+                                   enum buffer_claim claim)
+{
+    struct buffer *buffer = NULL;
+    if (capacity <= BUFFER_MAX_BYTES) {
+        struct buffer **warm = &buffers->warm[class_of(capacity)];
+        buffer = *warm;
+        if (buffer)
+            *warm = buffer->next;
+    }
+    if (!buffer && claim == CLAIM_HEAD && capacity <= buffers->reserve_capacity &&
+        budget_used(buffers->pool) + capacity > buffers->pool->budget_bytes) {
+        buffer = buffers->reserve;
+        buffers->reserve = NULL;
+    }
+    return buffer;
+}
+
+/* Counts `capacity` bytes that are about to be mapped, if the budget or the claim allows them. */
+static int buffer_charge(struct buffers *buffers, size_t capacity, enum buffer_claim claim)
+{
+    struct spw_pool *pool = buffers->pool;
+    uint64_t used = budget_used(pool) + capacity;
+    if (used > pool->budget_bytes)
+        used -= buffers_trim(buffers, used - pool->budget_bytes);
+    atomic_fetch_add(&buffers->total_bytes, (int64_t)capacity);
+    used = budget_used(pool);
+    if (used > pool->budget_bytes) {
+        if (claim == CLAIM_WITHIN) {
+            atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
+            return -EAGAIN;
+        }
+        pool_count(pool, over_budget_total, 1);
+    }
+    uint64_t peak = atomic_load_explicit(&pool->counters.used_peak_bytes, memory_order_relaxed);
+    while (used > peak &&
+           !atomic_compare_exchange_weak_explicit(&pool->counters.used_peak_bytes, &peak, used,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+    return 0;
+}
+
+int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
+                   enum buffer_claim claim, struct buffer **out)
+{
+    struct spw_pool *pool = buffers->pool;
+    if (bytes > SIZE_MAX / 2)
+        return -ENOMEM;
+    size_t capacity = bytes <= BUFFER_MAX_BYTES ? BUFFER_MIN_BYTES << class_of(bytes)
+                                                : (bytes + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1);
+    pthread_mutex_lock(&buffers->lock);
+    struct buffer *buffer = buffer_reuse(buffers, capacity, claim);
+    pthread_mutex_unlock(&buffers->lock);
+    if (buffer) {
+        atomic_store_explicit(&buffer->owner.refs, 1, memory_order_relaxed);
+        buffer_set_use(buffer, use);
+    } else {
+        int err = buffer_charge(buffers, capacity, claim);
+        if (err)
+            return err;
+        err = buffer_map(buffers, capacity, use, &buffer);
+        if (err) {
+            atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
+            pool_count(pool, no_memory_total, 1);
+            return err;
+        }
+    }
+    pool_acquire(pool);
+    *out = buffer;
+    return 0;
+}
+
+void buffer_release(struct buffer *buffer)
+{
+    owner_release(&buffer->owner);
+}
+
+int buffers_init(struct buffers *buffers, struct spw_pool *pool, size_t reserve_bytes)
+{
+    buffers->pool = pool;
+    int err = -pthread_mutex_init(&buffers->lock, NULL);
+    if (err)
+        return err;
+    atomic_fetch_add(&buffers->total_bytes, (int64_t)reserve_bytes);
+    err = buffer_map(buffers, reserve_bytes, USE_RESERVE, &buffers->reserve);
+    if (err)
+        pthread_mutex_destroy(&buffers->lock);
+    else
+        buffers->reserve_capacity = reserve_bytes;
+    return err;
+}
+
+void buffers_fini(struct buffers *buffers)
+{
+    buffers_trim(buffers, UINT64_MAX);
+    if (buffers->reserve)
+        buffer_unmap(buffers->reserve);
+    pthread_mutex_destroy(&buffers->lock);
+}

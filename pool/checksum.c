@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include "checksum.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+uint64_t checksum_identity(uint64_t pool_id, uint64_t run_id, uint64_t bytes)
+{
+    const uint64_t identity[] = {pool_id, run_id, bytes};
+    return XXH3_64bits(identity, sizeof(identity));
+}
+
+uint64_t checksum_update(uint64_t checksum, const void *data, size_t len)
+{
+    return XXH3_64bits_withSeed(data, len, checksum);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/* The way back: from stored to loaded. */
+#include <errno.h>
+#include <string.h>
+
+#include "../lib/alloc.h"
+#include "../lib/block.h"
+#include "checksum.h"
+#include "run.h"
+#include "spillway/errors.h"
+
+enum {
+    READ_TRIES = 3,  /* reads before a fetch is told */
+    READ_ROUNDS = 4, /* failed fetches before a run counts as lost */
+};
+
+static struct flight *flight_of(struct job *job)
+{
+    return (struct flight *)job;
+}
+
+/* ---- lending a segment ---- */
+
+/* Keeps a place in the memory tier for as long as somebody reads there. */
+struct slot_owner {
+    struct spw_owner owner; /* first */
+    struct spw_pool *pool;
+    struct memslot slot;
+};
+
+static void slot_last(struct spw_owner *owner)
+{
+    struct slot_owner *lent = (struct slot_owner *)owner;
+    struct spw_pool *pool = lent->pool;
+    if (pool_in_child(pool))
+        return; /* the segment is the parent's */
+    memtier_release(pool->memtier, &lent->slot);
+    allocator_release(pool->allocator, lent, sizeof(*lent));
+    pool_progress(pool);
+    pool_release(pool);
+}
+
+static struct slot_owner *slot_owner_open(struct run *run)
+{
+    struct slot_owner *lent = allocator_zeroed(run->pool->allocator, sizeof(*lent));
+    if (!lent)
+        return NULL;
+    /* Segments have a capacity of their own, so the budget does not count them: pooled. */
+    owner_init(&lent->owner, 1, true, slot_last);
+    lent->pool = run->pool;
+    lent->slot = run->at.slot;
+    pool_acquire(run->pool);
+    return lent;
+}
+
+int run_lend_slot(struct run *run, spw_chunks *out)
+{
+    struct slot_owner *lent = slot_owner_open(run);
+    if (!lent)
+        return -ENOMEM;
+    spw_bytes bytes = {run->at.slot.data, (size_t)run->bytes, &lent->owner};
+    if (spw_chunks_push(out, &bytes, run->pool->allocator)) {
+        allocator_release(run->pool->allocator, lent, sizeof(*lent));
+        pool_release(run->pool); /* not the last: the run has one */
+        return -ENOMEM;
+    }
+    run->place = PLACE_NONE; /* the bytes keep it now */
+    return 0;
+}
+
+/* ---- chunks of what was read ---- */
+
+/* Fills one block with chunks `index` and up. Returns 0 or -EBADMSG. */
+static int block_rebuild(const struct run *run, const unsigned char *payload, uint32_t index,
+                         uint64_t *offset, struct spw_owner *owner, struct spw_block *block)
+{
+    const unsigned char *table = payload + run->bytes;
+    for (; block->end < block->capacity; index++) {
+        uint64_t len = run->bytes;
+        if (run->count > 1) {
+            uint32_t entry;
+            memcpy(&entry, table + (size_t)index * sizeof(entry), sizeof(entry));
+            len = entry;
+        }
+        if (len > run->bytes - *offset)
+            return -EBADMSG;
+        spw_bytes bytes = {payload + *offset, (size_t)len, owner};
+        block_push_bytes(block, &bytes);
+        *offset += len;
+    }
+    return 0;
+}
+
+/*
+ * Rebuilds the chunks of a run whose payload is at `payload`. They take over the
+ * caller's reference to `owner`, which nobody else has seen yet. Returns 0, -ENOMEM, or -EBADMSG
+ * when the table does not add up.
+ */
+static int chunks_rebuild(struct run *run, const unsigned char *payload, struct spw_owner *owner,
+                          spw_chunks *out)
+{
+    spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
+    uint64_t offset = 0;
+    int err = 0;
+    /* One more than the chunks need, so that giving them up again does not end the owner. */
+    owner_init(owner, (uint64_t)run->count + 1, owner->pooled, owner->last);
+    while (!err && chunks.count < run->count) {
+        size_t left = run->count - chunks.count;
+        struct spw_block *block =
+            block_open(run->pool->allocator, &run->pool->account,
+                       left < BLOCK_ENTRIES ? (unsigned)left : BLOCK_ENTRIES, false);
+        if (!block) {
+            err = -ENOMEM;
+            break;
+        }
+        err = block_rebuild(run, payload, (uint32_t)chunks.count, &offset, owner, block);
+        list_append(&chunks, block);
+    }
+    if (!err && offset != run->bytes)
+        err = -EBADMSG;
+    if (err)
+        list_clear(&chunks);
+    owner_init(owner, err ? 1 : run->count, owner->pooled, owner->last);
+    *out = chunks;
+    return err;
+}
+
+/* Builds the chunks of a run in the memory tier. */
+static int load_from_memory(struct flight *flight)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    struct slot_owner *lent = slot_owner_open(run);
+    if (!lent)
+        return -ENOMEM;
+    int err = 0;
+    if (pool->checksum == CHECKSUM_ALL &&
+        checksum_update(checksum_identity(pool->id, run->id, run->bytes), run->at.slot.data,
+                        run->at.slot.len) != run->checksum)
+        err = -EBADMSG;
+    if (!err)
+        err = chunks_rebuild(run, run->at.slot.data, &lent->owner, &flight->chunks);
+    if (err) {
+        allocator_release(pool->allocator, lent, sizeof(*lent));
+        pool_release(pool); /* not the last: the run has one */
+        return err;
+    }
+    return 0;
+}
+
+/* ---- the job ---- */
+
+static int load_prepare(struct job *job)
+{
+    struct flight *flight = flight_of(job);
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    if (run->place == PLACE_MEMORY) {
+        job->result = load_from_memory(flight);
+        return JOB_DONE;
+    }
+    if (flight->piece == 0)
+        flight->checksum = checksum_identity(pool->id, run->id, run->bytes);
+    struct piece piece = run_piece(run, flight->piece);
+    const struct extent *extent = run_extent(run, flight->piece);
+    job->file = extent->dir;
+    job->align = disk_align(pool->disk, extent->dir);
+    job->buffer = flight->buffer->base + piece.offset;
+    job->len = piece.len;
+    job->offset = extent->offset;
+    return JOB_ISSUE;
+}
+
+/* A piece has arrived. Returns 1 when there are more, 0 when the run is whole and right, or -errno.
+ */
+static int load_piece_done(struct flight *flight)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    if (flight->job.result)
+        return flight->job.result;
+    if (run->place == PLACE_MEMORY)
+        return 0;
+    unsigned char *base = flight->buffer->base;
+    if (pool->checksum != CHECKSUM_OFF)
+        flight->checksum = run_piece_checksum(
+            run, flight->piece, base + run_piece(run, flight->piece).offset, flight->checksum);
+    if (++flight->piece < run_pieces(run))
+        return 1;
+    if (pool->checksum != CHECKSUM_OFF && flight->checksum != run->checksum)
+        return -EBADMSG;
+    int err = chunks_rebuild(run, base + run->skip, &flight->buffer->owner, &flight->chunks);
+    if (!err) {
+        buffer_set_use(flight->buffer, USE_LOADED);
+        flight->buffer = NULL; /* the chunks keep it */
+    }
+    return err;
+}
+
+/* Whether to read once more before telling anybody. */
+static bool load_again(struct flight *flight, int err)
+{
+    struct spw_pool *pool = flight->run->pool;
+    if (err == -EBADMSG)
+        pool_count(pool, checksum_errors_total, 1);
+    else if (err == -ENOMEM)
+        pool_count(pool, no_memory_total, 1);
+    else
+        pool_count(pool, read_errors_total, 1);
+    flight->piece = 0;
+    return err != -ENOMEM && ++flight->attempts < READ_TRIES;
+}
+
+static void load_end(struct flight *flight, int err)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    struct buffer *buffer = flight->buffer;
+    flight->buffer = NULL;
+    bool lost = false;
+    pthread_mutex_lock(&pool->lock);
+    bool orphan = flight->orphan;
+    spw_waker *waker = NULL;
+    if (!orphan) {
+        waker = run_take_waker(run);
+        if (!err) {
+            run->state = RUN_LOADED;
+        } else {
+            run->state = RUN_FAILED;
+            run->flight = NULL;
+            if (err != -EBADMSG && err != -ENOMEM && ++run->rounds >= READ_ROUNDS)
+                err = -ENOTRECOVERABLE;
+            run->error = (int16_t)err;
+            lost = spw_error_class(err) == SPILLWAY_CLASS_LOST;
+        }
+        if (atomic_load(&pool->waiters))
+            pthread_cond_broadcast(&pool->progress);
+    }
+    uint64_t id = run->id, bytes = run->bytes;
+    pthread_mutex_unlock(&pool->lock);
+    if (buffer)
+        buffer_release(buffer);
+    if (orphan)
+        run_close(run);
+    else if (err)
+        flight_close(flight);
+    if (lost) {
+        pool_count(pool, lost_runs_total, 1);
+        log_line(&pool->log, SPILLWAY_LOG_ERROR, "run %llu of %llu bytes is lost: %s",
+                 (unsigned long long)id, (unsigned long long)bytes, spw_error_text(err));
+    }
+    run_wake(waker);
+}
+
+static void load_complete(struct job *job)
+{
+    struct flight *flight = flight_of(job);
+    struct spw_pool *pool = flight->pool;
+    pthread_mutex_lock(&pool->lock);
+    bool orphan = flight->orphan;
+    pthread_mutex_unlock(&pool->lock);
+    int err = orphan ? 0 : load_piece_done(flight);
+    bool again = err == 1 || (err < 0 && load_again(flight, err));
+    if (again && !orphan)
+        engine_submit(pool->engine, job, true);
+    else
+        load_end(flight, err);
+}
+
+int run_load(struct run *run, bool head)
+{
+    struct spw_pool *pool = run->pool;
+    if (run_is_instant(run))
+        return 0;
+    struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
+    if (!flight)
+        return -ENOMEM;
+    flight->pool = pool;
+    flight->run = run;
+    flight->job = (struct job){.op = run->place == PLACE_MEMORY ? JOB_WORK : JOB_READ,
+                               .prepare = load_prepare,
+                               .complete = load_complete,
+                               .align = 1};
+    if (run->place == PLACE_DISK) {
+        int err = buffer_acquire(&pool->buffers, run_region_bytes(run), USE_READING,
+                                 head ? CLAIM_HEAD : CLAIM_WITHIN, &flight->buffer);
+        if (err) {
+            allocator_release(pool->allocator, flight, sizeof(*flight));
+            return err;
+        }
+    }
+    if (!head)
+        pool_count(pool, prefetched_runs_total, 1);
+    pthread_mutex_lock(&pool->lock);
+    run->flight = flight;
+    run->state = RUN_READING;
+    pthread_mutex_unlock(&pool->lock);
+    engine_submit(pool->engine, &flight->job, head);
+    return 0;
+}

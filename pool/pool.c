@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a pool, and what a service asks of it. */
+#include "pool.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "../lib/alloc.h"
+#include "run.h"
+
+/* A smaller budget than this cannot hold a run in each stage of its life. */
+#define BUDGET_MIN_BYTES (UINT64_C(1) << 20)
+
+/* ---- references ---- */
+
+void pool_acquire(struct spw_pool *pool)
+{
+    atomic_fetch_add_explicit(&pool->refs, 1, memory_order_relaxed);
+}
+
+static void pool_free(struct spw_pool *pool)
+{
+    const spw_allocator *allocator = pool->allocator;
+    if (pool->engine)
+        engine_close(pool->engine);
+    buffers_fini(&pool->buffers);
+    if (pool->memtier)
+        memtier_close(pool->memtier);
+    if (pool->disk)
+        disk_close(pool->disk);
+    pthread_cond_destroy(&pool->progress);
+    pthread_mutex_destroy(&pool->lock);
+    guard_close(&pool->guard, pool->os);
+    allocator_release(allocator, pool, sizeof(*pool));
+}
+
+static void *pool_reap(void *pool)
+{
+    pool_free(pool);
+    return NULL;
+}
+
+void pool_release(struct spw_pool *pool)
+{
+    if (atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (!pool->engine || !engine_on_thread(pool->engine)) {
+        pool_free(pool);
+        return;
+    }
+    /* An engine thread cannot wait for its own end, so another one does. */
+    pthread_t reaper;
+    if (pool->os->thread(&reaper, pool_reap, pool) == 0)
+        pthread_detach(reaper);
+    else
+        log_line(&pool->log, SPILLWAY_LOG_ERROR, "no thread to close the pool with; it stays open");
+}
+
+static void account_acquire(struct spw_account *account)
+{
+    pool_acquire((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+}
+
+static void account_release(struct spw_account *account)
+{
+    pool_release((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+}
+
+static void account_has_relief(struct spw_account *account)
+{
+    pool_progress((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+}
+
+int spw_pool_close(spw_pool *pool)
+{
+    if (!pool)
+        return 0;
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    pool_release(pool);
+    return 0;
+}
+
+int spw_pool_close_idle(spw_pool *pool)
+{
+    if (!pool)
+        return 0;
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    if (atomic_load_explicit(&pool->refs, memory_order_acquire) != 1)
+        return -EBUSY;
+    pool_release(pool);
+    return 0;
+}
+
+/* ---- fallbacks ---- */
+
+void pool_fallback(void *context, const char *name)
+{
+    struct spw_pool *pool = context;
+    pthread_mutex_lock(&pool->lock);
+    size_t len = strlen(pool->fallbacks), need = strlen(name) + 1;
+    bool known = false;
+    for (const char *at = pool->fallbacks; (at = strstr(at, name)); at += need - 1) {
+        char before = at == pool->fallbacks ? ' ' : at[-1], after = at[need - 1];
+        known = known || (before == ' ' && (after == ' ' || after == '\0'));
+    }
+    if (!known && len + need + 1 <= sizeof(pool->fallbacks)) {
+        if (len > 0)
+            pool->fallbacks[len++] = ' ';
+        memcpy(pool->fallbacks + len, name, need);
+    }
+    pool->fallback_taken = true;
+    pthread_mutex_unlock(&pool->lock);
+    if (!known)
+        pool_count(pool, fallbacks_total, 1);
+}
+
+/* ---- open ---- */
+
+static int locks_open(struct spw_pool *pool)
+{
+    pthread_condattr_t attributes;
+    int err = -pthread_condattr_init(&attributes);
+    if (err)
+        return err;
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    err = -pthread_cond_init(&pool->progress, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (err)
+        return err;
+    err = -pthread_mutex_init(&pool->lock, NULL);
+    if (err)
+        pthread_cond_destroy(&pool->progress);
+    return err;
+}
+
+static void budget_open(struct spw_pool *pool, const struct settings *settings, const char *root)
+{
+    struct cgroup cgroup;
+    cgroup_find(pool->os, root, &cgroup);
+    uint64_t limit = memory_limit(pool->os, &cgroup, root);
+    uint64_t budget = amount_of(settings->memory, limit, limit / 2);
+    pool->budget_bytes = budget > BUDGET_MIN_BYTES ? budget : BUDGET_MIN_BYTES;
+    uint64_t window = pool->budget_bytes / 4;
+    pool->window_bytes = window < WINDOW_MAX_BYTES ? window : WINDOW_MAX_BYTES;
+    if (budget < pool->budget_bytes)
+        log_line(&pool->log, SPILLWAY_LOG_WARN,
+                 "memory: %llu bytes is too small a budget; it is raised to %llu",
+                 (unsigned long long)budget, (unsigned long long)pool->budget_bytes);
+}
+
+static int disk_tier_open(struct spw_pool *pool, struct settings *settings)
+{
+    if (!settings->tier_disk)
+        return 0;
+    struct disk_config config = {.os = pool->os,
+                                 .allocator = pool->allocator,
+                                 .log = &pool->log,
+                                 .dirs = settings->dir_count ? settings->dirs : NULL,
+                                 .dir_count = settings->dir_count,
+                                 .limit = settings->disk_limit,
+                                 .strict = settings->strict,
+                                 .fallback = pool_fallback,
+                                 .fallback_context = pool};
+    int err = disk_open(&config, &pool->disk);
+    if (!err)
+        return 0;
+    pool->disk = NULL;
+    if (settings->strict || err == -ENOMEM)
+        return err;
+    log_line(&pool->log, SPILLWAY_LOG_WARN,
+             "no scratch directory works (%s): nothing is spilled to disk", strerrorname_np(-err));
+    pool_fallback(pool, "no-disk-tier");
+    return 0;
+}
+
+/* What the budget may still grow by: the memory tier must leave it in the cgroup. */
+static uint64_t unused_budget(void *context)
+{
+    const struct spw_pool *pool = context;
+    uint64_t used = budget_used(pool);
+    return used < pool->budget_bytes ? pool->budget_bytes - used : 0;
+}
+
+static int memory_tier_open(struct spw_pool *pool, const struct settings *settings,
+                            const char *root)
+{
+    uint64_t whole = host_memory(pool->os, root, &(uint64_t){0});
+    uint64_t capacity = amount_of(settings->memory_tier, whole, 0);
+    if (!settings->tier_memory || capacity == 0)
+        return 0;
+    struct memtier_config config = {.os = pool->os,
+                                    .allocator = pool->allocator,
+                                    .log = &pool->log,
+                                    .capacity_bytes = capacity,
+                                    .segment_bytes = RUN_MAX_BYTES,
+                                    .nodes = settings->nodes,
+                                    .seal = settings->seal,
+                                    .mlock = settings->mlock,
+                                    .huge_pages = settings->huge_pages,
+                                    .strict = settings->strict,
+                                    .fallback = pool_fallback,
+                                    .fallback_context = pool,
+                                    .unused_budget = unused_budget,
+                                    .unused_budget_context = pool};
+    int err = memtier_open(&config, &pool->memtier);
+    if (!err)
+        return 0;
+    pool->memtier = NULL;
+    if (settings->strict || err == -ENOMEM)
+        return err;
+    log_line(&pool->log, SPILLWAY_LOG_WARN, "the memory tier cannot be opened (%s): it is off",
+             strerrorname_np(-err));
+    pool_fallback(pool, "no-memory-tier");
+    return 0;
+}
+
+static int engine_choose(struct spw_pool *pool, const struct settings *settings)
+{
+    if (!pool->disk && !pool->memtier)
+        return 0;
+    struct engine_config config = {
+        .os = pool->os, .allocator = pool->allocator, .log = &pool->log, .kind = settings->engine};
+    if (pool->disk)
+        config.fd_count = disk_files(pool->disk, &config.fds);
+    else
+        config.kind = ENGINE_THREADS; /* copies only */
+    int why = 0;
+    int err = engine_open(&config, &pool->engine, &why);
+    if (err && config.kind == ENGINE_IO_URING && !settings->strict) {
+        why = err;
+        config.kind = ENGINE_THREADS;
+        err = engine_open(&config, &pool->engine, &(int){0});
+    }
+    if (err) {
+        pool->engine = NULL;
+        return err;
+    }
+    if (why) {
+        log_line(&pool->log, SPILLWAY_LOG_WARN,
+                 "io_uring is refused (%s): threads do the I/O instead; see io_uring_disabled in "
+                 "/proc/sys/kernel, seccomp and RLIMIT_MEMLOCK",
+                 strerrorname_np(-why));
+        pool_fallback(pool, "io_uring");
+    }
+    return 0;
+}
+
+/* Everything that depends on the settings. What was opened stays for pool_free(). */
+static int parts_open(struct spw_pool *pool, struct settings *settings, const char *root)
+{
+    pool->checksum = settings->checksum;
+    pool->seal = settings->seal;
+    pool->strict = settings->strict;
+    budget_open(pool, settings, root);
+    size_t reserve = budget_run_bytes(pool);
+    int err = buffers_init(&pool->buffers, pool, reserve);
+    if (err)
+        return err;
+    err = disk_tier_open(pool, settings);
+    if (!err)
+        err = memory_tier_open(pool, settings, root);
+    if (!err)
+        err = engine_choose(pool, settings);
+    if (!err && pool->strict && pool->fallback_taken) {
+        log_line(&pool->log, SPILLWAY_LOG_ERROR, "strict: these fell back: %s", pool->fallbacks);
+        err = -EOPNOTSUPP;
+    }
+    if (err) {
+        if (pool->engine)
+            engine_close(pool->engine);
+        if (pool->memtier)
+            memtier_close(pool->memtier);
+        if (pool->disk)
+            disk_close(pool->disk);
+        buffers_fini(&pool->buffers);
+    }
+    return err;
+}
+
+/* Reads the settings: the caller's options, or the environment over the defaults. */
+static int settings_open(struct log *log, const spw_options *options, struct settings *settings)
+{
+    if (options) {
+        settings_read(options, settings);
+        return 0;
+    }
+    spw_options *own;
+    int err = spw_options_open(&own);
+    if (err)
+        return err;
+    err = spw_options_load(own);
+    settings_read(own, settings);
+    log->level = settings->log_level;
+    const char *message = spw_options_message(own);
+    if (*message)
+        log_line(log, err ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN, "%s", message);
+    spw_options_close(own);
+    return err;
+}
+
+static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *config)
+{
+    const spw_allocator *allocator = allocator_or_default(config->allocator);
+    struct spw_pool *pool = allocator_zeroed(allocator, sizeof(*pool));
+    if (!pool)
+        return NULL;
+    pool->os = os;
+    pool->allocator = allocator;
+    pool->id = os->clock_ns() ^ ((uint64_t)(uintptr_t)pool << 16);
+    const char *name = config->name ? config->name : "pool";
+    strncpy(pool->name, name, sizeof(pool->name) - 1);
+    log_init(&pool->log, os, config->log, config->log_context, SPILLWAY_LOG_WARN);
+    pool->account.guard = &pool->guard;
+    pool->account.acquire = account_acquire;
+    pool->account.release = account_release;
+    pool->account.relieved = account_has_relief;
+    atomic_init(&pool->refs, 1);
+    atomic_init(&pool->next_run_id, 1);
+    return pool;
+}
+
+int pool_open_with(const struct os *os, const char *root, const spw_pool_config *config,
+                   spw_pool **out)
+{
+    static const spw_pool_config plain = {.size = sizeof(plain)};
+    if (!config)
+        config = &plain;
+    if (config->size != sizeof(*config))
+        return -EINVAL;
+    struct spw_pool *pool = pool_make(os, config);
+    if (!pool)
+        return -ENOMEM;
+    int err = -ENOMEM;
+    struct settings *settings = allocator_zeroed(pool->allocator, sizeof(*settings));
+    if (!settings)
+        goto no_settings;
+    err = settings_open(&pool->log, config->options, settings);
+    if (err)
+        goto no_locks;
+    pool->log.level = settings->log_level;
+    err = locks_open(pool);
+    if (err)
+        goto no_locks;
+    err = guard_open(&pool->guard, os);
+    if (err)
+        goto no_guard;
+    err = parts_open(pool, settings, root);
+    if (err)
+        goto no_parts;
+    log_line(&pool->log, SPILLWAY_LOG_INFO, "pool %s: budget %llu bytes, engine %s", pool->name,
+             (unsigned long long)pool->budget_bytes,
+             pool->engine ? engine_name(pool->engine) : "none");
+    allocator_release(pool->allocator, settings, sizeof(*settings));
+    *out = pool;
+    return 0;
+
+no_parts:
+    guard_close(&pool->guard, os);
+no_guard:
+    pthread_cond_destroy(&pool->progress);
+    pthread_mutex_destroy(&pool->lock);
+no_locks:
+    allocator_release(pool->allocator, settings, sizeof(*settings));
+no_settings:
+    allocator_release(pool->allocator, pool, sizeof(*pool));
+    return err;
+}
+
+int spw_pool_open(const spw_pool_config *config, spw_pool **out)
+{
+    return pool_open_with(&os_linux, "", config, out);
+}
+
+/* ---- use ---- */
+
+spw_account *spw_pool_account(spw_pool *pool)
+{
+    return &pool->account;
+}
+
+size_t spw_pool_run_bytes(const spw_pool *pool)
+{
+    return budget_run_bytes(pool);
+}
+
+int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags, spw_slab **out)
+{
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    if (capacity_bytes == 0)
+        capacity_bytes = budget_run_bytes(pool);
+    int err = budget_admit(pool, capacity_bytes, flags, true);
+    if (err)
+        return err;
+    struct buffer *buffer;
+    err = buffer_acquire(&pool->buffers, capacity_bytes, USE_SLAB, CLAIM_FORCE, &buffer);
+    if (err)
+        return err;
+    err = slab_open_over(&buffer->owner, buffer->base, buffer->base, buffer->capacity,
+                         pool->allocator, out);
+    if (err)
+        buffer_release(buffer);
+    return err;
+}
+
+uint64_t spw_pool_trim(spw_pool *pool)
+{
+    if (pool_in_child(pool))
+        return 0;
+    uint64_t freed = buffers_trim(&pool->buffers, UINT64_MAX);
+    if (pool->memtier)
+        freed += memtier_trim(pool->memtier);
+    return freed;
+}

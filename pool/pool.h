@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* A pool from the inside. Lock order: queue, pool, buffers, engine and tiers. */
+#ifndef SPILLWAY_POOL_POOL_H
+#define SPILLWAY_POOL_POOL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../lib/account.h"
+#include "../lib/log.h"
+#include "../lib/os.h"
+#include "../lib/settings.h"
+#include "buffer.h"
+#include "cgroup.h"
+#include "disk.h"
+#include "engine.h"
+#include "memtier.h"
+#include "spillway/pool.h"
+
+/* Runs and slabs are powers of two between these. */
+#define RUN_MAX_BYTES BUFFER_MAX_BYTES
+#define RUN_MIN_BYTES BUFFER_MIN_BYTES
+
+/* Payload in flight at most: a quarter of the budget, but no more than keeps fast devices busy. */
+#define WINDOW_MAX_BYTES (UINT64_C(64) << 20)
+
+/* Direct I/O of every scratch directory works in pages. */
+#define REGION_ALIGN ((size_t)4096)
+
+struct run;
+
+#define POOL_COUNTER(name, kind, help) _Atomic uint64_t name;
+struct counters {
+    SPILLWAY_STATS_TABLE(POOL_COUNTER)
+};
+
+struct spw_pool {
+    const struct os *os;
+    const spw_allocator *allocator;
+    struct log log;
+    struct guard guard;
+    struct spw_account account;
+    char name[64];
+    uint64_t id; /* part of every checksum */
+
+    /* Fixed after open. */
+    uint64_t budget_bytes;
+    uint64_t window_bytes;
+    enum checksum_mode checksum;
+    enum seal_mode seal;
+    bool strict;
+    struct disk *disk;       /* NULL: no disk tier */
+    struct memtier *memtier; /* NULL: no memory tier */
+    struct engine *engine;   /* NULL: no tier at all */
+
+    _Atomic uint64_t refs; /* opener, strategies, runs, buffers in use, lent slots, queues */
+    _Atomic unsigned queues;
+    _Atomic uint64_t next_run_id;
+    _Atomic uint64_t in_flight_bytes; /* staged and writing, with their staging buffers */
+    _Atomic uint64_t held_bytes;
+    _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
+
+    pthread_mutex_t lock;    /* guards the state of runs, and all below */
+    pthread_cond_t progress; /* something was written, read or freed */
+    struct run *held_first, *held_last;
+    char fallbacks[256];
+    bool fallback_taken;
+
+    struct buffers buffers;
+    struct counters counters;
+};
+
+/* As spw_pool_open(), over a given operating system; `root` prefixes /proc and /sys in tests. */
+int pool_open_with(const struct os *os, const char *root, const spw_pool_config *config,
+                   spw_pool **out);
+
+void pool_acquire(struct spw_pool *pool);
+void pool_release(struct spw_pool *pool); /* the last one ends the pool */
+
+static inline bool pool_in_child(const struct spw_pool *pool)
+{
+    return guard_is_child(&pool->guard);
+}
+
+/* Tells once and counts that something fell back; `name` is a word of letters and dashes. */
+void pool_fallback(void *pool, const char *name);
+
+#define pool_count(pool, name, n)                                                                  \
+    atomic_fetch_add_explicit(&(pool)->counters.name, (uint64_t)(n), memory_order_relaxed)
+
+/* ---- the budget (budget.c) ---- */
+
+/* Everything resident in queues and pool. */
+uint64_t budget_used(const struct spw_pool *pool);
+
+/* The same without warm memory, which is free for the asking, and without what readers may take. */
+uint64_t budget_used_by_writers(const struct spw_pool *pool);
+
+/* Where spilling begins, and where writers begin to wait. */
+uint64_t budget_spill_mark(const struct spw_pool *pool);
+uint64_t budget_wait_mark(const struct spw_pool *pool);
+
+/* The largest run with the present number of queues. */
+size_t budget_run_bytes(const struct spw_pool *pool);
+
+/* What may be put in flight now: 0 when no tier accepts a run or the window is full. */
+uint64_t budget_room(struct spw_pool *pool);
+
+/* Whether some tier may take a run now. */
+bool pool_accepts(struct spw_pool *pool);
+
+/* Waits, or says why not, until `bytes` more fit below the wait mark; flags as in extend. Returns
+ * 0, -EAGAIN or -ENOSPC. */
+int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wait);
+
+/* Waits once for I/O in flight if a writer has to; returns 1 after waiting, else 0. */
+int budget_settle(struct spw_pool *pool, unsigned flags);
+
+/* Memory or room was given up: wakes who waits for it, and offers held runs again. No lock held. */
+void pool_progress(struct spw_pool *pool);
+
+#endif

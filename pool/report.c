@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* What a pool says of itself. */
+#include <errno.h>
+#include <string.h>
+
+#include "pool.h"
+
+#define COPY_COUNTER(name, kind, help)                                                             \
+    stats->name = atomic_load_explicit(&pool->counters.name, memory_order_relaxed);
+
+static uint64_t positive(int64_t value)
+{
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static void report_budget(const struct spw_pool *pool, spw_stats *stats)
+{
+    const struct buffers *buffers = &pool->buffers;
+    stats->budget_bytes = pool->budget_bytes;
+    stats->resident_foreign_bytes = positive(atomic_load(&pool->account.foreign_bytes));
+    stats->entry_block_bytes = positive(atomic_load(&pool->account.block_bytes));
+    stats->buffer_bytes = positive(atomic_load(&buffers->total_bytes));
+    stats->used_bytes =
+        stats->resident_foreign_bytes + stats->entry_block_bytes + stats->buffer_bytes;
+    if (stats->used_peak_bytes < stats->used_bytes)
+        stats->used_peak_bytes = stats->used_bytes;
+    stats->slab_bytes = buffers_used(buffers, USE_SLAB);
+    stats->staging_bytes = buffers_used(buffers, USE_STAGING);
+    stats->reading_bytes = buffers_used(buffers, USE_READING);
+    stats->loaded_bytes = buffers_used(buffers, USE_LOADED);
+    stats->lent_bytes = buffers_used(buffers, USE_LENT);
+    stats->warm_bytes = buffers_used(buffers, USE_WARM);
+    stats->reserve_bytes = buffers_used(buffers, USE_RESERVE);
+    stats->in_flight_bytes = atomic_load(&pool->in_flight_bytes);
+    stats->held_bytes = atomic_load(&pool->held_bytes);
+    stats->queues = atomic_load(&pool->queues);
+}
+
+static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
+{
+    if (pool->memtier) {
+        struct memtier_info info;
+        memtier_info(pool->memtier, &info);
+        stats->memory_tier_capacity_bytes = info.capacity_bytes;
+        stats->memory_tier_bytes = info.segment_bytes;
+        stats->memory_tier_stored_bytes = info.stored_bytes;
+        stats->memory_tier_misplaced_bytes = info.misplaced_bytes;
+        stats->memory_tier_locked_bytes = info.locked_bytes;
+        stats->memory_tier_huge_bytes = info.huge_bytes;
+    }
+    if (pool->disk) {
+        struct disk_info info;
+        disk_info(pool->disk, &info);
+        stats->disk_limit_bytes = info.limit_bytes;
+        stats->disk_file_bytes = info.file_bytes;
+        stats->disk_stored_bytes = info.stored_bytes;
+        stats->enospc_total += info.enospc_total;
+        stats->quarantined_dirs = info.quarantined;
+    }
+    if (pool->engine) {
+        stats->oldest_request_ns = engine_oldest_ns(pool->engine);
+        stats->syscalls_total = engine_syscalls(pool->engine);
+    }
+}
+
+int spw_pool_stats(const spw_pool *pool, spw_stats *stats)
+{
+    if (stats->size != sizeof(*stats))
+        return -EINVAL;
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    SPILLWAY_STATS_TABLE(COPY_COUNTER)
+    report_budget(pool, stats);
+    report_tiers(pool, stats);
+    const char *engine = pool->engine ? engine_name(pool->engine) : "none";
+    strncpy(stats->engine, engine, sizeof(stats->engine) - 1);
+    stats->engine[sizeof(stats->engine) - 1] = '\0';
+    strncpy(stats->seal_mode, pool->seal == SEAL_STRICT ? "strict" : "recycle",
+            sizeof(stats->seal_mode));
+    pthread_mutex_t *lock = (pthread_mutex_t *)&pool->lock;
+    pthread_mutex_lock(lock);
+    memcpy(stats->fallbacks, pool->fallbacks, sizeof(stats->fallbacks));
+    pthread_mutex_unlock(lock);
+    return 0;
+}

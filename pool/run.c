@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/* Runs as handles: what a queue and its policies do with them, in any state. */
+#include "run.h"
+#include "spillway/errors.h"
+
+#include <errno.h>
+
+#include "../lib/alloc.h"
+#include "../lib/block.h"
+#include "checksum.h"
+
+static struct run *run_of(spw_handle *handle)
+{
+    return (struct run *)handle;
+}
+
+uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigned char *data,
+                            uint64_t checksum)
+{
+    struct piece piece = run_piece(run, index);
+    uint64_t begin = run->skip > piece.offset ? run->skip - piece.offset : 0;
+    uint64_t end = run->skip + run_total_bytes(run) - piece.offset;
+    if (end > piece.len)
+        end = piece.len;
+    return checksum_update(checksum, data + begin, (size_t)(end - begin));
+}
+
+/* ---- life ---- */
+
+struct run *run_open(struct spw_pool *pool, spw_chunks *chunks)
+{
+    struct run *run = allocator_zeroed(pool->allocator, sizeof(*run));
+    if (!run)
+        return NULL;
+    struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
+    if (!flight) {
+        allocator_release(pool->allocator, run, sizeof(*run));
+        return NULL;
+    }
+    run->handle.ops = &run_handle_ops;
+    run->pool = pool;
+    run->flight = flight;
+    run->id = atomic_fetch_add_explicit(&pool->next_run_id, 1, memory_order_relaxed);
+    run->bytes = chunks->bytes;
+    run->count = (uint32_t)chunks->count;
+    run->state = RUN_STAGED;
+    flight->pool = pool;
+    flight->run = run;
+    account_add_foreign(&pool->account, (int64_t)chunks->foreign_bytes);
+    spw_chunks_join(&flight->chunks, chunks);
+    pool_acquire(pool);
+    pool_count(pool, runs, 1);
+    return run;
+}
+
+void run_free_place(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    if (run->place == PLACE_MEMORY) {
+        memtier_release(pool->memtier, &run->at.slot);
+    } else if (run->place == PLACE_DISK) {
+        uint32_t pieces = run_pieces(run);
+        for (uint32_t i = 0; i < pieces; i++)
+            disk_free(pool->disk, run_extent(run, i));
+        if (pieces > 1)
+            allocator_release(pool->allocator, run->at.extents, pieces * sizeof(struct extent));
+    } else {
+        return;
+    }
+    run->place = PLACE_NONE;
+    pool_retry_held(pool);
+}
+
+void flight_close(struct flight *flight)
+{
+    struct spw_pool *pool = flight->pool;
+    account_add_foreign(&pool->account, -(int64_t)flight->chunks.foreign_bytes);
+    spw_chunks_clear(&flight->chunks);
+    if (flight->buffer)
+        buffer_release(flight->buffer);
+    allocator_release(pool->allocator, flight, sizeof(*flight));
+}
+
+void run_close(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    run_free_place(run);
+    if (run->flight)
+        flight_close(run->flight);
+    run_wake(run_take_waker(run)); /* only to give its reference back; nobody waits any more */
+    pool_count(pool, runs, -1);
+    allocator_release(pool->allocator, run, sizeof(*run));
+    pool_progress(pool);
+    pool_release(pool);
+}
+
+spw_waker *run_take_waker(struct run *run)
+{
+    spw_waker *waker = run->waker;
+    run->waker = NULL;
+    return waker;
+}
+
+void run_wake(spw_waker *waker)
+{
+    if (!waker)
+        return;
+    waker->wake(waker);
+    waker->release(waker);
+}
+
+/* ---- fetch ---- */
+
+/* Moves the flight's chunks to `out`; the foreign ones are the queue's to count again. */
+static void chunks_hand_over(struct flight *flight, spw_chunks *out)
+{
+    account_add_foreign(&flight->pool->account, -(int64_t)flight->chunks.foreign_bytes);
+    spw_chunks_join(out, &flight->chunks);
+}
+
+static void count_elided(struct run *run)
+{
+    pool_count(run->pool, elided_runs_total, 1);
+    pool_count(run->pool, elided_bytes_total, run->bytes);
+}
+
+/*
+ * A run whose write is under way: its bytes are still here. With the lock held.
+ * The flight finishes as an orphan and frees the run. Returns 0, -EAGAIN while the engine's thread
+ * reads the chunks, or -ENOMEM.
+ */
+static int fetch_writing(struct run *run, spw_chunks *out)
+{
+    struct flight *flight = run->flight;
+    if (flight->busy || run->state == RUN_STAGED)
+        return -EAGAIN;
+    if (run->count == 1) {
+        /* The device may be reading these very pages, so the flight keeps its reference. */
+        spw_bytes bytes = spw_bytes_clone(spw_chunks_peek(&flight->chunks));
+        if (spw_chunks_push(out, &bytes, run->pool->allocator)) {
+            spw_bytes_release(&bytes);
+            return -ENOMEM;
+        }
+    } else {
+        chunks_hand_over(flight, out); /* the device reads a staging buffer */
+    }
+    flight->orphan = true;
+    return 0;
+}
+
+/* What a fetch did with the lock held. */
+enum fetched {
+    FETCHED_OPEN, /* nothing: an error */
+    FETCHED_RUN,  /* the caller frees the run after unlocking */
+    FETCHED_LEFT, /* the flight frees it */
+};
+
+/* Tells the error of a failed run; unless it is lost, the next attempt reads again. */
+static int fetch_failed(struct run *run)
+{
+    int err = run->error;
+    if (spw_error_class(err) != SPILLWAY_CLASS_LOST)
+        run->state = RUN_STORED;
+    return err;
+}
+
+static void count_fetched(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    pool_count(pool, fetched_runs_total, 1);
+    pool_count(pool, fetched_bytes_total, run->bytes);
+    if (run->place == PLACE_DISK)
+        pool_count(pool, fetched_disk_bytes_total, run->bytes);
+    else
+        pool_count(pool, fetched_memory_bytes_total, run->bytes);
+}
+
+/* With the lock held. */
+static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
+{
+    struct spw_pool *pool = run->pool;
+    *fetched = FETCHED_OPEN;
+    switch ((enum run_state)run->state) {
+    case RUN_STAGED:
+        if (engine_cancel(pool->engine, &run->flight->job)) {
+            flight_uncharge(run->flight);
+            chunks_hand_over(run->flight, out);
+            count_elided(run);
+            *fetched = FETCHED_RUN;
+            return 0;
+        }
+        return -EAGAIN; /* an engine thread has just taken it */
+    case RUN_WRITING: {
+        int err = fetch_writing(run, out);
+        if (!err)
+            *fetched = FETCHED_LEFT;
+        return err;
+    }
+    case RUN_HELD:
+        held_remove(run);
+        chunks_hand_over(run->flight, out);
+        count_elided(run);
+        *fetched = FETCHED_RUN;
+        return 0;
+    case RUN_STORED: {
+        if (!run_is_instant(run))
+            return -EAGAIN;
+        count_fetched(run);
+        int err = run_lend_slot(run, out);
+        if (!err)
+            *fetched = FETCHED_RUN;
+        return err;
+    }
+    case RUN_READING:
+        return -EAGAIN;
+    case RUN_LOADED: {
+        struct buffer *buffer = buffer_of(pool, spw_chunks_peek(&run->flight->chunks));
+        if (buffer)
+            buffer_set_use(buffer, USE_LENT);
+        spw_chunks_join(out, &run->flight->chunks);
+        count_fetched(run);
+        *fetched = FETCHED_RUN;
+        return 0;
+    }
+    case RUN_FAILED:
+        return fetch_failed(run);
+    }
+    return -EINVAL;
+}
+
+/* A run at the head of its queue that is not there yet: read it first, count it once. */
+static int run_hurry(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    pthread_mutex_lock(&pool->lock);
+    enum run_state state = run->state;
+    if (!run->late && (state == RUN_READING || (state == RUN_STORED && !run_is_instant(run)))) {
+        run->late = true;
+        pool_count(pool, late_runs_total, 1);
+    }
+    if (state == RUN_READING)
+        engine_hurry(pool->engine, &run->flight->job);
+    pthread_mutex_unlock(&pool->lock);
+    return state == RUN_STORED ? run_load(run, true) : 0;
+}
+
+/* Waits until the run's state moves on. With the lock held. */
+static void run_wait(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    uint64_t start_ns = pool->os->clock_ns();
+    atomic_fetch_add(&pool->waiters, 1);
+    enum run_state state = run->state;
+    while (run->state == state &&
+           (state == RUN_READING || run->flight->busy || (state == RUN_STAGED)))
+        pthread_cond_wait(&pool->progress, &pool->lock);
+    atomic_fetch_sub(&pool->waiters, 1);
+    pool_count(pool, reader_wait_ns_total, pool->os->clock_ns() - start_ns);
+}
+
+static int run_fetch(spw_handle *handle, unsigned flags, spw_chunks *out)
+{
+    struct run *run = run_of(handle);
+    struct spw_pool *pool = run->pool;
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    enum fetched fetched;
+    int err;
+    for (;;) {
+        pthread_mutex_lock(&pool->lock);
+        err = fetch_locked(run, out, &fetched);
+        if (err == -EAGAIN && !(flags & SPILLWAY_FETCH_NOWAIT) && run->state != RUN_STORED) {
+            run_wait(run);
+            pthread_mutex_unlock(&pool->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&pool->lock);
+        if (err != -EAGAIN || (flags & SPILLWAY_FETCH_NOWAIT))
+            break;
+        err = run_hurry(run);
+        if (err)
+            return err;
+    }
+    if (fetched == FETCHED_RUN)
+        run_close(run);
+    return err;
+}
+
+/* ---- the rest of the handle ---- */
+
+static uint64_t run_size(const spw_handle *handle)
+{
+    return ((const struct run *)handle)->bytes;
+}
+
+static size_t run_count(const spw_handle *handle)
+{
+    return ((const struct run *)handle)->count;
+}
+
+static void run_drop(spw_handle *handle)
+{
+    struct run *run = run_of(handle);
+    struct spw_pool *pool = run->pool;
+    if (pool_in_child(pool))
+        return;
+    bool close = true;
+    pthread_mutex_lock(&pool->lock);
+    switch ((enum run_state)run->state) {
+    case RUN_STAGED:
+        if (engine_cancel(pool->engine, &run->flight->job)) {
+            flight_uncharge(run->flight);
+            count_elided(run);
+            break;
+        }
+        run->flight->orphan = true;
+        close = false;
+        break;
+    case RUN_HELD:
+        held_remove(run);
+        count_elided(run);
+        break;
+    case RUN_WRITING:
+        run->flight->orphan = true;
+        close = false;
+        break;
+    case RUN_READING:
+        pool_count(pool, wasted_runs_total, 1);
+        if (engine_cancel(pool->engine, &run->flight->job))
+            break;
+        run->flight->orphan = true;
+        close = false;
+        break;
+    case RUN_LOADED:
+        pool_count(pool, wasted_runs_total, 1);
+        break;
+    case RUN_STORED:
+    case RUN_FAILED:
+        break;
+    }
+    spw_waker *waker = run_take_waker(run);
+    pthread_mutex_unlock(&pool->lock);
+    if (waker)
+        waker->release(waker);
+    if (close)
+        run_close(run);
+}
+
+static int run_prefetch(spw_handle *handle, unsigned flags)
+{
+    struct run *run = run_of(handle);
+    struct spw_pool *pool = run->pool;
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    if (flags & SPILLWAY_FETCH_HEAD)
+        return run_hurry(run);
+    pthread_mutex_lock(&pool->lock);
+    enum run_state state = run->state;
+    int err = state == RUN_FAILED ? run->error : 0;
+    pthread_mutex_unlock(&pool->lock);
+    return state == RUN_STORED ? run_load(run, false) : err;
+}
+
+/* Whether a fetch that does not wait has something to say now. With the lock held. */
+static bool run_is_ready(const struct run *run)
+{
+    switch ((enum run_state)run->state) {
+    case RUN_STAGED:
+        return engine_is_pending(run->pool->engine, &run->flight->job);
+    case RUN_WRITING:
+        return !run->flight->busy;
+    case RUN_STORED:
+        return run_is_instant(run);
+    case RUN_READING:
+        return false;
+    case RUN_HELD:
+    case RUN_LOADED:
+    case RUN_FAILED:
+        return true;
+    }
+    return true;
+}
+
+static int run_on_ready(spw_handle *handle, spw_waker *waker)
+{
+    struct run *run = run_of(handle);
+    struct spw_pool *pool = run->pool;
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    int err = run_hurry(run);
+    if (err)
+        return err;
+    pthread_mutex_lock(&pool->lock);
+    bool ready = run_is_ready(run);
+    spw_waker *old = run_take_waker(run);
+    if (!ready) {
+        waker->acquire(waker);
+        run->waker = waker;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (old)
+        old->release(old); /* not the last reference: the queue is calling */
+    return ready;
+}
+
+const spw_handle_ops run_handle_ops = {
+    .size = sizeof(run_handle_ops),
+    .fetch = run_fetch,
+    .size_bytes = run_size,
+    .count = run_count,
+    .drop = run_drop,
+    .prefetch = run_prefetch,
+    .on_ready = run_on_ready,
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run: consecutive entries that spill and come back together. The run is the
+ * handle in the queue; what moves it (references, buffer, I/O job) hangs off it
+ * only while it moves, in a flight.
+ *
+ *   staged -> writing -> stored -> reading -> loaded -> fetched
+ *               `-> held (no tier takes it; resident, offered again)
+ *
+ * On disk a run is a region: `skip` bytes of a shared page, the payload, and, for more than
+ * one chunk, their lengths. It is moved in pieces of at most RUN_MAX_BYTES, one extent each.
+ */
+#ifndef SPILLWAY_POOL_RUN_H
+#define SPILLWAY_POOL_RUN_H
+
+#include "pool.h"
+
+enum run_state {
+    RUN_STAGED,
+    RUN_WRITING,
+    RUN_HELD,
+    RUN_STORED,
+    RUN_READING,
+    RUN_LOADED,
+    RUN_FAILED, /* the last read failed; stored as before */
+};
+
+enum run_place { PLACE_NONE, PLACE_MEMORY, PLACE_DISK };
+
+/* What one run costs for as long as it lives; DESIGN allows 160 bytes. */
+struct run {
+    spw_handle handle; /* first */
+    struct spw_pool *pool;
+    struct flight *flight; /* while it moves or is loaded or held */
+    spw_waker *waker;      /* armed, with a reference */
+    uint64_t id;
+    uint64_t bytes; /* payload */
+    uint64_t checksum;
+    union {
+        struct memslot slot;
+        struct extent extent;   /* one piece */
+        struct extent *extents; /* several */
+    } at;
+    uint32_t count;       /* chunks */
+    uint16_t skip;        /* see above; below REGION_ALIGN */
+    uint8_t state, place; /* enum run_state, run_place */
+    uint8_t rounds;       /* fetches that failed */
+    bool late;            /* a head fetch found it not loaded */
+    int16_t error;        /* why it failed */
+};
+
+_Static_assert(sizeof(struct run) <= 128, "resident metadata per run");
+
+/* All of it guarded by the pool's lock, or used by the engine's thread alone while `busy`. */
+struct flight {
+    struct job job; /* first */
+    struct spw_pool *pool;
+    struct run *run;       /* may be gone once the flight is off it */
+    spw_chunks chunks;     /* what is to be written, or what was loaded */
+    struct buffer *buffer; /* staging or read buffer */
+    unsigned char *region; /* where the region is in memory, when it is whole */
+    uint64_t checksum;     /* so far */
+    uint64_t charge_bytes; /* of the window */
+    uint32_t piece;
+    uint32_t attempts;
+    bool busy;   /* the engine's thread reads `chunks` */
+    bool orphan; /* the run was taken or dropped: finish, then free everything */
+    bool direct; /* written straight from a slab's pages */
+    bool issued; /* the device has seen it */
+    struct run *held_prev, *held_next; /* the pool's list of held runs */
+};
+
+/* Bytes of a run's lengths table. */
+static inline uint64_t run_table_bytes(uint32_t count)
+{
+    return count > 1 ? (uint64_t)count * sizeof(uint32_t) : 0;
+}
+
+static inline uint64_t run_total_bytes(const struct run *run)
+{
+    return run->bytes + run_table_bytes(run->count);
+}
+
+static inline uint64_t run_region_bytes(const struct run *run)
+{
+    return (run->skip + run_total_bytes(run) + REGION_ALIGN - 1) & ~(uint64_t)(REGION_ALIGN - 1);
+}
+
+static inline uint32_t run_pieces(const struct run *run)
+{
+    return (uint32_t)((run_region_bytes(run) + RUN_MAX_BYTES - 1) / RUN_MAX_BYTES);
+}
+
+/* A piece's place in the region. */
+struct piece {
+    uint64_t offset, len;
+};
+
+static inline struct piece run_piece(const struct run *run, uint32_t index)
+{
+    uint64_t offset = (uint64_t)index * RUN_MAX_BYTES, rest = run_region_bytes(run) - offset;
+    return (struct piece){offset, rest < RUN_MAX_BYTES ? rest : RUN_MAX_BYTES};
+}
+
+static inline struct extent *run_extent(struct run *run, uint32_t index)
+{
+    return run_pieces(run) > 1 ? &run->at.extents[index] : &run->at.extent;
+}
+
+/* The checksum of the payload and table in one piece, which is at `data`. */
+uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigned char *data,
+                            uint64_t checksum);
+
+/*
+ * Makes a run and its flight of the chunks, which move in. Holds a reference on
+ * the pool. Returns NULL without memory (the chunks stay).
+ */
+struct run *run_open(struct spw_pool *pool, spw_chunks *chunks);
+
+/* Frees the run's place, flight and memory. No lock held; nobody else knows it. */
+void run_close(struct run *run);
+
+/* Gives the stored place back to its tier. No lock held. */
+void run_free_place(struct run *run);
+
+/* Frees a flight with what it holds. No lock held. */
+void flight_close(struct flight *flight);
+
+/* With the lock held: takes the armed waker out; wake it after unlocking with run_wake(). */
+spw_waker *run_take_waker(struct run *run);
+void run_wake(spw_waker *waker);
+
+/* ---- store.c ---- */
+
+/* Puts a new run in flight. No pool lock held. */
+void run_stage(struct run *run);
+
+/* With the lock held: ends the flight's part in the window. */
+void flight_uncharge(struct flight *flight);
+
+/* Takes a held run off the list. With the lock held. */
+void held_remove(struct run *run);
+
+/* Offers held runs to the tiers again. No lock held. */
+void pool_retry_held(struct spw_pool *pool);
+
+/* ---- load.c ---- */
+
+/* Whether a stored run can be fetched without I/O or work. */
+static inline bool run_is_instant(const struct run *run)
+{
+    return run->place == PLACE_MEMORY && run->count == 1 && run->pool->checksum != CHECKSUM_ALL;
+}
+
+/*
+ * Starts bringing a stored run back. No pool lock held. Returns 0, -EAGAIN (no
+ * room in the budget) or -ENOMEM.
+ */
+int run_load(struct run *run, bool head);
+
+/* Bytes of an instant run: a map of its segment. Takes the place over. Returns 0 or -ENOMEM. */
+int run_lend_slot(struct run *run, spw_chunks *out);
+
+extern const spw_handle_ops run_handle_ops;
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/* The way out: from staged to stored, or to held when no tier takes the run. */
+#include <errno.h>
+#include <string.h>
+
+#include "../lib/alloc.h"
+#include "checksum.h"
+#include "run.h"
+
+/* After this many failed writes a run is held. Each failure withdraws a directory. */
+enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
+
+static struct flight *flight_of(struct job *job)
+{
+    return (struct flight *)job;
+}
+
+void flight_uncharge(struct flight *flight)
+{
+    atomic_fetch_sub(&flight->pool->in_flight_bytes, flight->charge_bytes);
+    flight->charge_bytes = 0;
+}
+
+/* ---- gathering ---- */
+
+/* Copies payload and table of a run of several chunks to `to`. */
+static void gather(void *context, unsigned char *to)
+{
+    struct flight *flight = context;
+    const struct run *run = flight->run;
+    unsigned char *table = to + run->bytes;
+    spw_chunks_iter iter = spw_chunks_begin(&flight->chunks);
+    const spw_bytes *bytes;
+    while ((bytes = spw_chunks_next(&iter))) {
+        memcpy(to, bytes->data, bytes->len);
+        to += bytes->len;
+        if (run->count > 1) {
+            uint32_t len = (uint32_t)bytes->len;
+            memcpy(table, &len, sizeof(len));
+            table += sizeof(len);
+        }
+    }
+}
+
+/* Copies one piece of the region of a staged run to the staging buffer. */
+static void gather_piece(struct flight *flight, struct piece piece)
+{
+    const struct run *run = flight->run;
+    unsigned char *to = flight->buffer->base;
+    uint64_t total = run_total_bytes(run), filled;
+    if (run->count > 1) { /* several chunks always fit one piece */
+        gather(flight, to);
+        filled = total;
+    } else {
+        const unsigned char *from = spw_chunks_peek(&flight->chunks)->data;
+        filled = total - piece.offset < piece.len ? total - piece.offset : piece.len;
+        memcpy(to, from + piece.offset, filled);
+    }
+    memset(to + filled, 0, piece.len - filled);
+    pool_count(run->pool, copied_bytes_total, filled);
+}
+
+/* ---- memory tier ---- */
+
+static int store_in_memory(struct flight *flight)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    struct memtier_source source = {.len = run_total_bytes(run)};
+    if (run->count == 1) {
+        source.whole = spw_chunks_peek(&flight->chunks)->data;
+    } else {
+        source.fill = gather;
+        source.context = flight;
+    }
+    struct memslot slot;
+    int err = memtier_put(pool->memtier, &source, &slot);
+    if (err)
+        return err;
+    run->at.slot = slot;
+    run->skip = 0;
+    if (pool->checksum == CHECKSUM_ALL)
+        run->checksum =
+            checksum_update(checksum_identity(pool->id, run->id, run->bytes), slot.data, slot.len);
+    pool_count(pool, copied_bytes_total, source.len);
+    run->place = PLACE_MEMORY;
+    return 0;
+}
+
+/* ---- disk tier ---- */
+
+/* Finds where the region lies: in the slab's own pages if the bytes are the pool's, else in
+ * staging. */
+static int region_find(struct flight *flight)
+{
+    struct run *run = flight->run;
+    const spw_bytes *bytes = spw_chunks_peek(&flight->chunks);
+    struct buffer *slab = run->count == 1 ? buffer_of(run->pool, bytes) : NULL;
+    run->skip = 0;
+    flight->direct = slab != NULL;
+    if (slab) {
+        run->skip = (uint16_t)((size_t)(bytes->data - slab->base) & (REGION_ALIGN - 1));
+        flight->region = slab->base + (bytes->data - slab->base) - run->skip;
+        return 0;
+    }
+    if (flight->buffer)
+        return 0;
+    uint64_t bytes_needed = run_piece(run, 0).len;
+    /* The window counts staging too, so that forcing it stays within the budget's slack. */
+    return buffer_acquire(&run->pool->buffers, bytes_needed, USE_STAGING, CLAIM_FORCE,
+                          &flight->buffer);
+}
+
+static int extents_open(struct run *run)
+{
+    uint32_t pieces = run_pieces(run);
+    if (pieces == 1)
+        return 0;
+    run->at.extents = allocator_zeroed(run->pool->allocator, pieces * sizeof(struct extent));
+    return run->at.extents ? 0 : -ENOMEM;
+}
+
+/* Frees the extents of the first `pieces` pieces, and the array. */
+static void extents_close(struct run *run, uint32_t pieces)
+{
+    for (uint32_t i = 0; i < pieces; i++)
+        disk_free(run->pool->disk, run_extent(run, i));
+    if (run_pieces(run) > 1)
+        allocator_release(run->pool->allocator, run->at.extents,
+                          run_pieces(run) * sizeof(struct extent));
+    run->place = PLACE_NONE;
+}
+
+/* Gets the next piece ready for the device. Returns JOB_ISSUE or -errno (all extents freed). */
+static int store_on_disk(struct flight *flight)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    if (flight->piece == 0) {
+        int err = region_find(flight);
+        if (!err)
+            err = extents_open(run);
+        if (err)
+            return err;
+        flight->checksum = checksum_identity(pool->id, run->id, run->bytes);
+        run->place = PLACE_DISK;
+    }
+    struct piece piece = run_piece(run, flight->piece);
+    struct extent *extent = run_extent(run, flight->piece);
+    int err = disk_alloc(pool->disk, piece.len, extent);
+    if (err) {
+        extents_close(run, flight->piece);
+        flight->piece = 0;
+        return err;
+    }
+    unsigned char *data = flight->direct ? flight->region + piece.offset : flight->buffer->base;
+    if (!flight->direct)
+        gather_piece(flight, piece);
+    if (pool->checksum != CHECKSUM_OFF)
+        flight->checksum = run_piece_checksum(run, flight->piece, data, flight->checksum);
+    struct job *job = &flight->job;
+    job->file = extent->dir;
+    job->align = disk_align(pool->disk, extent->dir);
+    job->buffer = data;
+    job->len = piece.len;
+    job->offset = extent->offset;
+    flight->issued = true;
+    return JOB_ISSUE;
+}
+
+/* ---- the job ---- */
+
+/* Picks a tier. Returns as a job's prepare does. */
+static int store_pick(struct flight *flight)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    if (flight->piece > 0)
+        return store_on_disk(flight);
+    if (pool->memtier && memtier_may_accept(pool->memtier, run_total_bytes(run)) &&
+        store_in_memory(flight) == 0) {
+        flight->job.result = 0;
+        return JOB_DONE;
+    }
+    return pool->disk ? store_on_disk(flight) : -ENOSPC;
+}
+
+static int store_prepare(struct job *job)
+{
+    struct flight *flight = flight_of(job);
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    pthread_mutex_lock(&pool->lock);
+    bool orphan = flight->orphan;
+    if (!orphan) {
+        run->state = RUN_WRITING;
+        flight->busy = true;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (orphan)
+        return -ECANCELED;
+    int err = store_pick(flight);
+    pthread_mutex_lock(&pool->lock);
+    flight->busy = false;
+    spw_waker *waker = err == JOB_ISSUE ? run_take_waker(run) : NULL;
+    if (atomic_load(&pool->waiters))
+        pthread_cond_broadcast(&pool->progress);
+    pthread_mutex_unlock(&pool->lock);
+    run_wake(waker); /* its bytes can be handed over now */
+    return err;
+}
+
+static void count_stored(struct run *run, bool direct)
+{
+    struct spw_pool *pool = run->pool;
+    pool_count(pool, spilled_runs_total, 1);
+    pool_count(pool, spilled_bytes_total, run->bytes);
+    if (run->place == PLACE_MEMORY)
+        pool_count(pool, spilled_memory_bytes_total, run->bytes);
+    else
+        pool_count(pool, spilled_disk_bytes_total, run->bytes);
+    if (direct && run->place == PLACE_DISK)
+        pool_count(pool, direct_bytes_total, run->bytes);
+}
+
+/* With the lock held. */
+static void held_append(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    run->state = RUN_HELD;
+    run->flight->held_prev = pool->held_last;
+    run->flight->held_next = NULL;
+    if (pool->held_last)
+        pool->held_last->flight->held_next = run;
+    else
+        pool->held_first = run;
+    pool->held_last = run;
+    atomic_fetch_add(&pool->held_bytes, run->bytes);
+}
+
+void held_remove(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    struct run *prev = run->flight->held_prev, *next = run->flight->held_next;
+    *(prev ? &prev->flight->held_next : &pool->held_first) = next;
+    *(next ? &next->flight->held_prev : &pool->held_last) = prev;
+    atomic_fetch_sub(&pool->held_bytes, run->bytes);
+}
+
+/* The run has a place, or none wanted it, or nobody wants it any more. */
+static void store_end(struct flight *flight, int result)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    struct buffer *staging = flight->buffer;
+    flight->buffer = NULL;
+    pthread_mutex_lock(&pool->lock);
+    bool orphan = flight->orphan;
+    flight_uncharge(flight);
+    spw_waker *waker = NULL;
+    if (!orphan) {
+        waker = run_take_waker(run);
+        if (result == 0) {
+            run->checksum = run->place == PLACE_DISK ? flight->checksum : run->checksum;
+            run->state = RUN_STORED;
+            run->flight = NULL;
+            count_stored(run, flight->direct);
+        } else {
+            held_append(run);
+            pool_count(pool, full_total, 1);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (staging)
+        buffer_release(staging);
+    if (orphan)
+        run_close(run);
+    else if (result == 0)
+        flight_close(flight);
+    pool_progress(pool);
+    run_wake(waker);
+}
+
+/* A write failed: the directory is withdrawn and the run tries elsewhere. Returns whether it does.
+ */
+static bool store_again(struct flight *flight, int err)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    unsigned dir = run_extent(run, flight->piece)->dir;
+    if (err == -ENOSPC || err == -EDQUOT) {
+        pool_count(pool, enospc_total, 1);
+    } else {
+        pool_count(pool, write_errors_total, 1);
+        disk_write_failed(pool->disk, dir, err);
+    }
+    extents_close(run, flight->piece + 1);
+    flight->piece = 0;
+    flight->issued = false;
+    return err != -ENOSPC && err != -EDQUOT && ++flight->attempts < WRITE_ATTEMPTS;
+}
+
+static void store_complete(struct job *job)
+{
+    struct flight *flight = flight_of(job);
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    int result = job->result;
+    pthread_mutex_lock(&pool->lock);
+    bool orphan = flight->orphan;
+    pthread_mutex_unlock(&pool->lock);
+    bool again = false;
+    if (flight->issued && result < 0 && result != -ECANCELED) {
+        again = store_again(flight, result);
+    } else if (flight->issued && orphan) {
+        extents_close(run, flight->piece + (result == -ECANCELED ? 0 : 1));
+        flight->piece = 0;
+    } else if (flight->issued && flight->piece + 1 < run_pieces(run)) {
+        flight->piece++;
+        again = true;
+    }
+    if (again && !orphan)
+        engine_submit(pool->engine, job, false);
+    else
+        store_end(flight, result);
+}
+
+void run_stage(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    struct flight *flight = run->flight;
+    /* Staging doubles what a run of foreign bytes needs; a large one is staged piece by piece. */
+    uint64_t staging =
+        run->count == 1 && buffer_of(pool, spw_chunks_peek(&flight->chunks)) ? 0 : run->bytes;
+    if (staging > RUN_MAX_BYTES)
+        staging = RUN_MAX_BYTES;
+    flight->charge_bytes = run->bytes + staging;
+    flight->piece = flight->attempts = 0;
+    flight->issued = false;
+    flight->job = (struct job){
+        .op = JOB_WRITE, .prepare = store_prepare, .complete = store_complete, .align = 1};
+    atomic_fetch_add(&pool->in_flight_bytes, flight->charge_bytes);
+    engine_submit(pool->engine, &flight->job, false);
+}
+
+void pool_retry_held(struct spw_pool *pool)
+{
+    while (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) > 0 &&
+           pool_accepts(pool)) {
+        pthread_mutex_lock(&pool->lock);
+        struct run *run = pool->held_first;
+        bool full = atomic_load(&pool->in_flight_bytes) >= pool->window_bytes;
+        if (run && !full) {
+            held_remove(run);
+            run->state = RUN_STAGED;
+            /* Under the lock: once it is unlocked a fetch may take the run and free it. */
+            run_stage(run);
+        }
+        pthread_mutex_unlock(&pool->lock);
+        if (!run || full)
+            return;
+    }
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* The pool as a strategy: cuts what it is offered into runs and puts them in flight. */
+#include <errno.h>
+
+#include "../lib/alloc.h"
+#include "run.h"
+
+struct pool_strategy {
+    spw_strategy strategy; /* first */
+    struct spw_pool *pool;
+};
+
+static struct spw_pool *pool_of(spw_strategy *strategy)
+{
+    return ((struct pool_strategy *)strategy)->pool;
+}
+
+/*
+ * Moves the next run's chunks to `run`. A large chunk, or one that can be written
+ * from its own pages, is a run by itself; small ones are grouped, with room for their lengths
+ * (at most a sixteenth) left in the run.
+ */
+static void run_cut(const struct spw_pool *pool, spw_chunks *chunks, size_t run_bytes,
+                    spw_chunks *run)
+{
+    const spw_bytes *first = spw_chunks_peek(chunks);
+    bool alone = first->len >= run_bytes / 2 ||
+                 (first->len >= RUN_MIN_BYTES && buffer_of(pool, first) != NULL);
+    if (alone)
+        spw_chunks_take(chunks, 1, UINT64_MAX, run);
+    else
+        spw_chunks_take(chunks, run_bytes / 16 / sizeof(uint32_t), run_bytes - run_bytes / 16, run);
+}
+
+static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *sink)
+{
+    struct spw_pool *pool = pool_of(strategy);
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    size_t run_bytes = budget_run_bytes(pool);
+    bool any = false;
+    while (chunks->count > 0) {
+        /* A crumb at the end may wait for what is behind it. */
+        if (any && (budget_room(pool) == 0 || chunks->bytes < run_bytes / 2))
+            return 0;
+        if (!any && budget_room(pool) == 0)
+            return pool_accepts(pool) ? -EAGAIN : -ENOSPC;
+        spw_chunks cut = SPILLWAY_CHUNKS_NONE;
+        if (spw_sink_reserve(sink))
+            return -ENOMEM;
+        run_cut(pool, chunks, run_bytes, &cut);
+        struct run *run = cut.count > 0 ? run_open(pool, &cut) : NULL;
+        if (!run) {
+            spw_chunks_join(&cut, chunks); /* back to the front */
+            *chunks = cut;
+            return -ENOMEM;
+        }
+        spw_sink_add(sink, &run->handle, run->count);
+        run_stage(run);
+        any = true;
+    }
+    return 0;
+}
+
+static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
+{
+    const struct spw_pool *pool = pool_of(strategy);
+    uint64_t used = budget_used_by_writers(pool), mark = budget_spill_mark(pool);
+    limits->budget_bytes = pool->budget_bytes;
+    limits->excess_bytes = used > mark ? used - mark : 0;
+    limits->run_bytes = budget_run_bytes(pool);
+    limits->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
+}
+
+static uint64_t strategy_room(spw_strategy *strategy)
+{
+    struct spw_pool *pool = pool_of(strategy);
+    return pool_in_child(pool) ? 0 : budget_room(pool);
+}
+
+static int strategy_admit(spw_strategy *strategy, uint64_t bytes, unsigned flags)
+{
+    return budget_admit(pool_of(strategy), bytes, flags, false);
+}
+
+static int strategy_settle(spw_strategy *strategy, unsigned flags)
+{
+    return budget_settle(pool_of(strategy), flags);
+}
+
+static void strategy_close(spw_strategy *strategy)
+{
+    struct spw_pool *pool = pool_of(strategy);
+    if (pool_in_child(pool))
+        return;
+    atomic_fetch_sub_explicit(&pool->queues, 1, memory_order_relaxed);
+    allocator_release(pool->allocator, strategy, sizeof(struct pool_strategy));
+    pool_release(pool);
+}
+
+static const spw_strategy_ops strategy_ops = {
+    .size = sizeof(strategy_ops),
+    .name = "pool",
+    .spill = strategy_spill,
+    .limits = strategy_limits,
+    .room_bytes = strategy_room,
+    .admit = strategy_admit,
+    .settle = strategy_settle,
+    .close = strategy_close,
+};
+
+int spw_pool_strategy(spw_pool *pool, spw_strategy **out)
+{
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    struct pool_strategy *strategy = allocator_zeroed(pool->allocator, sizeof(*strategy));
+    if (!strategy)
+        return -ENOMEM;
+    strategy->strategy.ops = &strategy_ops;
+    strategy->pool = pool;
+    atomic_fetch_add_explicit(&pool->queues, 1, memory_order_relaxed);
+    pool_acquire(pool);
+    *out = &strategy->strategy;
+    return 0;
+}
