@@ -79,16 +79,15 @@ TOOLS := $(addprefix $(BUILD)/,$(filter-out mkman,$(TOOL_NAMES)))
 MAN_SOURCES := $(wildcard tools/*.1.in lib/*.3.in lib/*.7.in)
 MAN_PAGES := $(addprefix $(BUILD)/man/,$(basename $(notdir $(MAN_SOURCES))))
 
-# tests/test_NAME.c is a suite of its own, tests/sys_NAME.c a program that a script test uses;
-# every other tests/*.c is linked to all of them. plain.c stands in for Criterion.
+# tests/test_NAME.c is a suite of its own, every other tests/*.c is linked to all of them; plain.c
+# stands in for Criterion. tests/prog/NAME.c is a program that a script test uses.
 VARIANT := $(if $(filter 1,$(PLAIN)),plain,tests)
 SUITE_SOURCES := $(sort $(wildcard tests/test_*.c))
-SYS_SOURCES := $(sort $(wildcard tests/sys_*.c))
-HELPER_SOURCES := $(filter-out $(SUITE_SOURCES) $(SYS_SOURCES) \
-	$(if $(filter 1,$(PLAIN)),,tests/plain.c),$(sort $(wildcard tests/*.c)))
+HELPER_SOURCES := $(filter-out $(SUITE_SOURCES) $(if $(filter 1,$(PLAIN)),,tests/plain.c),\
+	$(sort $(wildcard tests/*.c)))
 HELPERS := $(HELPER_SOURCES:tests/%.c=$(BUILD)/$(VARIANT)/%.o)
 SUITES := $(SUITE_SOURCES:tests/%.c=$(BUILD)/$(VARIANT)/%)
-SYS_PROGRAMS := $(SYS_SOURCES:tests/%.c=$(BUILD)/tests/%)
+PROGS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/prog/*.c)))
 HARNESS_LIBS := $(if $(filter 1,$(PLAIN)),,-lcriterion)
 
 # --- quiet unless V=1 ----------------------------------------------------------------------------
@@ -207,12 +206,12 @@ $(SUITES): $(BUILD)/$(VARIANT)/%: $(BUILD)/$(VARIANT)/%.o $(HELPERS) $(INTERNAL)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $< $(HELPERS) $(INTERNAL) $(HARNESS_LIBS) $(LIBS)
 
-$(SYS_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(INTERNAL)
+$(PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(INTERNAL)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $< $(INTERNAL) $(LIBS)
 
 .PHONY: tests
-tests: $(SUITES) $(if $(filter 1,$(PLAIN)),,$(SYS_PROGRAMS)) ## build the test binaries
+tests: $(SUITES) $(if $(filter 1,$(PLAIN)),,$(PROGS)) ## build the test binaries
 
 SCRIPTS := $(if $(filter 1,$(PLAIN)),,$(sort $(wildcard tests/check_*.sh tests/sys_*.sh)))
 RUN_TESTS = BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' RUNNER='$(RUNNER)' TESTS='$(TESTS)' \
@@ -292,7 +291,7 @@ uninstall: ## remove exactly what install put there
 # --- release, housekeeping -----------------------------------------------------------------------
 DIST := spillway-$(VERSION)
 FORMATTED := $(wildcard lib/*.[ch] lib/include/spillway/*.h pool/*.[ch] policies/*.[ch] \
-	tools/*.[ch] tests/*.[ch] tests/external/*.c tests/external/*.cpp)
+	tools/*.[ch] tests/*.[ch] tests/prog/*.[ch] tests/external/*.c tests/external/*.cpp)
 
 .PHONY: dist clean format format-check help
 dist: ## build/spillway-VERSION.tar.gz of the last commit, the same bytes each time
@@ -317,4 +316,4 @@ help: ## this list
 	@echo "  V=1 shows commands; BUILD, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, JOBS as usual;"
 	@echo "  WITH_URING=0 and WITH_NUMA=0 leave out what is optional; WERROR=0 keeps warnings warnings."
 
--include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d)
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d $(BUILD)/tests/prog/*.d)
