@@ -16,7 +16,9 @@ enum {
     ROWS_MAX = 64, /* of the options table */
     MESSAGE_BYTES = 1024,
     FLAG_ROW = 1000, /* + row: a setting of the library */
-    FLAG_DIR = 2000,
+    FLAG_DIR = 2000, /* no flag is below 256, where letters are */
+    FLAG_VERBOSE,
+    FLAG_QUIET,
     FLAG_PROGRESS,
     FLAG_NO_PROGRESS,
     FLAG_STATS,
@@ -26,8 +28,8 @@ enum {
 
 static const struct option own[] = {
     {"dir", required_argument, NULL, FLAG_DIR},
-    {"verbose", no_argument, NULL, 'v'},
-    {"quiet", no_argument, NULL, 'q'},
+    {"verbose", no_argument, NULL, FLAG_VERBOSE},
+    {"quiet", no_argument, NULL, FLAG_QUIET},
     {"progress", no_argument, NULL, FLAG_PROGRESS},
     {"no-progress", no_argument, NULL, FLAG_NO_PROGRESS},
     {"stats", required_argument, NULL, FLAG_STATS},
@@ -116,9 +118,11 @@ static bool take_flag(struct args *args, int flag, int *code)
 {
     switch (flag) {
     case 'v':
+    case FLAG_VERBOSE:
         args->verbose++;
         return true;
     case 'q':
+    case FLAG_QUIET:
         args->quiet = true;
         args->progress = CONSOLE_NO_PROGRESS;
         return true;
@@ -191,11 +195,12 @@ static int load_environment(struct args *args, char message[MESSAGE_BYTES])
     return err;
 }
 
-/* A name that nobody knows is told, but stops nothing. */
+/* A name that nobody knows is told, but stops nothing unless --strict is given. */
 static bool judge_environment(const struct args *args, int err, const char *message, int *code)
 {
     struct console console;
-    if (err)
+    const char *strict = spw_options_value(args->options, "strict", NULL);
+    if (err || (*message && strict && strcmp(strict, "on") == 0))
         return refuse(code, "%s", message);
     console_init(&console, args->quiet, CONSOLE_NO_PROGRESS);
     if (*message)

@@ -22,17 +22,20 @@ static const char head[] =
     "\n"
     "Where to keep the bytes (each also from the environment, see below):\n"
     "      --dir DIR            a scratch directory, one an option; when one of them\n"
-    "                           cannot be used, spillpipe stops instead of going on without\n";
+    "                           cannot be used, spillpipe stops: it does not go on\n"
+    "                           without it\n";
 
 static const char tail[] =
     "\n"
     "What to tell:\n"
-    "  -v, --verbose            a summary line at the end; -vv also what was chosen at start\n"
+    "  -v, --verbose            a summary line at the end; -vv also what was chosen\n"
+    "                           at start\n"
     "  -q, --quiet              errors only\n"
-    "      --progress           show progress (default when standard error is a terminal;\n"
-    "                           elsewhere one line a second)\n"
+    "      --progress           show progress (default when standard error is a\n"
+    "                           terminal; elsewhere one line a second)\n"
     "      --no-progress        show none\n"
-    "      --stats FILE         the pool's counters as JSON at the end (- is standard error)\n"
+    "      --stats FILE         the pool's counters as JSON at the end (- is standard\n"
+    "                           error)\n"
     "      --help               this text\n"
     "      --version            the version\n"
     "\n"

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# Sourced by tests/sys_*.sh, which run spillpipe as a user does.
+#
+#   BUILD or $1   the build folder (build)
+#   SYS_BYTES     how much data each configuration carries (256M; the issue's runs take 4G)
+#   SYS_DELAY_S   how late the consumer starts (1)
+
+set -u
+BUILD=$(realpath "${1:-${BUILD:-$(dirname "${BASH_SOURCE[0]}")/../build}}")
+sys_bytes=$(numfmt --from=iec "${SYS_BYTES:-256M}")
+sys_delay_s=${SYS_DELAY_S:-1}
+spillpipe=$BUILD/spillpipe
+sources=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+failed=0
+checks=0
+export LC_ALL=C
+for name in $(compgen -e SPILLWAY_ | grep -v '^SPILLWAY_TEST_'); do
+    unset "$name"
+done
+[ -x "$spillpipe" ] || {
+    echo "no $spillpipe: run make first"
+    exit 1
+}
+
+# A folder on a real disk: the disk tier refuses tmpfs.
+work_parent=${TMPDIR:-/var/tmp}
+[ "$(stat -f -c %T "$work_parent")" = tmpfs ] && work_parent=/var/tmp
+work=$(mktemp -d "$work_parent/spillway-sys.XXXXXX") || exit 1
+chmod 755 "$work"
+mkdir "$work/scratch"
+cleanups=()
+cleanup() {
+    local i
+    for ((i = ${#cleanups[@]} - 1; i >= 0; i--)); do
+        eval "${cleanups[$i]}"
+    done
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+skip() { # why
+    echo "$*"
+    exit 77
+}
+
+ok() { # what
+    checks=$((checks + 1))
+    echo "ok      $*"
+}
+
+fail() { # what
+    checks=$((checks + 1))
+    failed=1
+    echo "FAILED  $*"
+}
+
+# Runs a command and says whether it succeeded; its output only when not.
+check() { # what, command...
+    local what=$1
+    shift
+    if "$@" >"$work/check.out" 2>&1; then
+        ok "$what"
+    else
+        fail "$what"
+        sed 's/^/        /' "$work/check.out" | head -20
+    fi
+}
+
+# A part that this machine or user cannot run.
+pass_over() { # what, why
+    echo "skipped $1: $2"
+}
+
+finish() {
+    echo "$checks checks"
+    exit $failed
+}
+
+# A helper from tests/prog, built on the spot when make did not.
+prog() { # name
+    local built=$BUILD/tests/prog/$1
+    if [ ! -x "$built" ]; then
+        built=$work/$1
+        [ -x "$built" ] || "${CC:-cc}" -O1 -o "$built" "$sources/prog/$1.c" || return 1
+    fi
+    echo "$built"
+}
+
+# Data as people have it: a tree of files, repeated when it is small.
+stream() { # bytes
+    (
+        while tar c -C / --ignore-failed-read usr; do :; done 2>/dev/null
+    ) | head -c "$1"
+}
+
+# Carries `sys_bytes` through a command that runs spillpipe, to a consumer that starts late, and
+# compares the hashes of both ends. Leaves $work/err and, with --stats "$stats", its counters.
+stats=$work/stats.json
+carry() { # what, command...
+    local what=$1 hash codes
+    shift
+    rm -f "$work/copy" "$stats"
+    mkfifo "$work/copy"
+    b2sum <"$work/copy" >"$work/in.sum" &
+    hash=$!
+    stream "$sys_bytes" | tee "$work/copy" | "$@" 2>"$work/err" |
+        (
+            sleep "$sys_delay_s"
+            b2sum >"$work/out.sum"
+        )
+    codes=("${PIPESTATUS[@]}")
+    wait $hash
+    if [ "${codes[2]}" -ne 0 ]; then
+        fail "$what: exit code ${codes[2]}"
+    elif ! cmp -s "$work/in.sum" "$work/out.sum"; then
+        fail "$what: the hashes differ"
+    else
+        ok "$what: the same hash at both ends"
+        return 0
+    fi
+    sed 's/^/        /' "$work/err" | head -20
+    return 1
+}
+
+# A counter of the last --stats, as a number or a word.
+counter() { # name
+    sed -n "s/.*\"$1\": *\"\\{0,1\\}\\([^,\"}]*\\).*/\\1/p" "$stats" | head -1
+}
+
+is() { # counter, word
+    local have
+    have=$(counter "$1")
+    [ "$have" = "$2" ] || {
+        echo "$1 is '$have', not '$2'"
+        return 1
+    }
+}
+
+at_least() { # counter, number
+    local have
+    have=$(counter "$1")
+    [ "${have:-0}" -ge "$2" ] || {
+        echo "$1 is '$have', less than $2"
+        return 1
+    }
+}
+
+is_root() {
+    [ "$(id -u)" -eq 0 ]
+}
+
+# A user without rights, and a copy of spillpipe that this user can reach.
+nobody() { # command...
+    setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
+}

@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# On hosts that refuse things: users without rights, io_uring denied, few descriptors.
+. "$(dirname "$0")/lib_sys.sh"
+run=("$spillpipe" --memory $((sys_bytes / 16)) --stats "$stats" --dir "$work/scratch")
+
+carry "16 descriptors" prlimit --nofile=16:16 "${run[@]}" &&
+    check "spilled" at_least spilled_bytes_total 1
+carry "16 descriptors, strict seals" prlimit --nofile=16:16 "${run[@]}" --seal strict \
+    --memory-tier $((sys_bytes / 4)) &&
+    check "spilled" at_least spilled_bytes_total 1
+carry "no lockable memory, mlock asked for" prlimit --memlock=0:0 "${run[@]}" --mlock \
+    --memory-tier $((sys_bytes / 8)) && check "spilled" at_least spilled_bytes_total 1
+
+deny=$(prog deny_uring) || skip "no compiler for tests/prog/deny_uring.c"
+if "$deny" EPERM true; then
+    for err in EPERM ENOSYS; do
+        carry "io_uring_setup answers $err" "$deny" $err "${run[@]}" && {
+            check "threads do the work" is engine threads
+            check "the fallback is counted" at_least fallbacks_total 1
+            check "and told" grep -qi 'io_uring' "$work/err"
+        }
+        check "--engine io_uring --strict refuses instead" \
+            eval "! '$deny' $err '$spillpipe' --engine io_uring --strict </dev/null"
+    done
+else
+    pass_over "seccomp" "filters are not allowed here"
+fi
+
+is_root || {
+    pass_over "the rest" "only root can become another user or change io_uring_disabled"
+    finish
+}
+# The build folder may be out of another user's reach.
+cp "$spillpipe" "$work/spillpipe"
+chown 65534 "$work/scratch" "$work"
+run[0]=$work/spillpipe
+carry "an unprivileged user" nobody "${run[@]}" && check "spilled" at_least spilled_bytes_total 1
+rm -f "$stats"
+carry "an unprivileged user, no lockable memory" nobody prlimit --memlock=0:0 "${run[@]}" \
+    --memory-tier $((sys_bytes / 8)) && check "spilled" at_least spilled_bytes_total 1
+
+switch=/proc/sys/kernel/io_uring_disabled
+if [ -w "$switch" ] && before=$(cat "$switch") && echo "$before" 2>/dev/null >"$switch"; then
+    cleanups+=("echo $before >$switch")
+    for value in 1 2; do
+        echo $value >"$switch"
+        rm -f "$stats"
+        carry "io_uring_disabled is $value, an unprivileged user" nobody "${run[@]}" &&
+            check "threads do the work" is engine threads
+    done
+    carry "io_uring_disabled is 2, root" "${run[@]}" && check "threads do the work" is engine threads
+    echo "$before" >"$switch"
+else
+    pass_over "io_uring_disabled" "this kernel or container has no such switch to write to"
+fi
+finish
