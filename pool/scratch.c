@@ -52,6 +52,8 @@ static int open_named(const struct os *os, const char *dir)
     size_t len = strlen(dir);
     int fd, rc;
 
+    if (len == 0) /* the name alone would go to the root directory */
+        return -ENOENT;
     if (len >= PATH_MAX)
         return -ENAMETOOLONG;
     do {
