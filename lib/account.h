@@ -22,16 +22,18 @@ struct spw_account {
     _Atomic unsigned waiters;
 };
 
+/* Sequentially consistent, like the look at `waiters`: either a waiter sees the new sum, or it is
+ * seen waiting. */
 static inline void account_add_blocks(struct spw_account *account, int64_t bytes)
 {
     if (account)
-        atomic_fetch_add_explicit(&account->block_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&account->block_bytes, bytes, memory_order_seq_cst);
 }
 
 static inline void account_add_foreign(struct spw_account *account, int64_t bytes)
 {
     if (account && bytes != 0)
-        atomic_fetch_add_explicit(&account->foreign_bytes, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&account->foreign_bytes, bytes, memory_order_seq_cst);
 }
 
 /* Call without a lock after memory was given up. */

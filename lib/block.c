@@ -37,16 +37,11 @@ void block_uncharge(struct spw_block *block)
     block->account = NULL;
 }
 
-static uint64_t foreign_part(const spw_bytes *bytes)
-{
-    return bytes->owner && bytes->owner->pooled ? 0 : bytes->len;
-}
-
 void block_push_bytes(struct spw_block *block, const spw_bytes *bytes)
 {
     block->entries[block->end++].bytes = *bytes;
     block->bytes += bytes->len;
-    block->foreign_bytes += foreign_part(bytes);
+    block->foreign_bytes += bytes_foreign_part(bytes);
 }
 
 void block_push_handle(struct spw_block *block, spw_handle *handle, uint64_t size_bytes)
@@ -63,7 +58,7 @@ void sums_add_entry(struct list_sums *sums, const struct spw_block *block, unsig
         sums->bytes += entry->paged.size_bytes;
     } else {
         sums->bytes += entry->bytes.len;
-        sums->foreign_bytes += foreign_part(&entry->bytes);
+        sums->foreign_bytes += bytes_foreign_part(&entry->bytes);
     }
 }
 

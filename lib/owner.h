@@ -45,6 +45,12 @@ static inline bool owner_is_unique(struct spw_owner *owner)
     return atomic_load_explicit(&owner->refs, memory_order_acquire) == 1;
 }
 
+/* What these bytes add to the memory outside a pool's own buffers. */
+static inline size_t bytes_foreign_part(const spw_bytes *bytes)
+{
+    return bytes->owner && bytes->owner->pooled ? 0 : bytes->len;
+}
+
 /* Makes a slab over memory that `owner` keeps alive; takes over one reference on success. Bytes
  * point to `readable`, the producer writes through `writable`; both have `capacity` bytes. */
 int slab_open_over(struct spw_owner *owner, unsigned char *writable, const unsigned char *readable,

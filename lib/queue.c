@@ -19,7 +19,7 @@ static void waker_wake(spw_waker *waker)
 
 static void waker_acquire(spw_waker *waker)
 {
-    atomic_fetch_add_explicit(&queue_of(waker)->refs, 1, memory_order_relaxed);
+    queue_acquire(queue_of(waker));
 }
 
 static void waker_release(spw_waker *waker)
@@ -144,6 +144,11 @@ static void policy_close(spw_policy *policy)
         policy->ops->close(policy);
 }
 
+void queue_acquire(struct queue *queue)
+{
+    atomic_fetch_add_explicit(&queue->refs, 1, memory_order_relaxed);
+}
+
 void queue_release(struct queue *queue)
 {
     if (atomic_fetch_sub_explicit(&queue->refs, 1, memory_order_acq_rel) != 1)
@@ -156,7 +161,6 @@ void queue_release(struct queue *queue)
     pthread_mutex_destroy(&queue->lock);
     pthread_cond_destroy(&queue->quiet);
     pthread_cond_destroy(&queue->news);
-    os_close(queue->os, queue->event_fd);
     const spw_allocator *allocator = queue->allocator;
     if (queue->name)
         allocator_release(allocator, queue->name, strlen(queue->name) + 1);
@@ -193,23 +197,50 @@ void queue_fire(struct queue *queue)
     }
     spw_ready_fn *ready = queue->ready;
     void *context = queue->ready_context;
-    queue->firing++;
-    queue->firing_thread = pthread_self();
+    struct firing firing = {queue->firing, pthread_self()};
+    queue->firing = &firing;
     pthread_mutex_unlock(&queue->lock);
 
     ready(context);
 
     pthread_mutex_lock(&queue->lock);
-    if (--queue->firing == 0)
-        pthread_cond_broadcast(&queue->quiet);
+    struct firing **at = &queue->firing;
+    while (*at != &firing)
+        at = &(*at)->next;
+    *at = firing.next;
+    pthread_cond_broadcast(&queue->quiet);
     pthread_mutex_unlock(&queue->lock);
+}
+
+static bool fires_elsewhere(const struct queue *queue)
+{
+    for (const struct firing *firing = queue->firing; firing; firing = firing->next)
+        if (!pthread_equal(firing->thread, pthread_self()))
+            return true;
+    return false;
 }
 
 void queue_wait_quiet(struct queue *queue)
 {
-    unsigned own = queue->firing > 0 && pthread_equal(queue->firing_thread, pthread_self());
-    while (queue->firing > own)
+    while (fires_elsewhere(queue))
         pthread_cond_wait(&queue->quiet, &queue->lock);
+}
+
+/*
+ * Arms the handle at the head; as queue_arm(). Nobody may have started its read
+ * yet, so this does: else the wake-up might never come.
+ */
+static int head_arm(struct queue *queue, spw_handle *handle)
+{
+    /* A synchronous handle is there to be tried; after -EAGAIN it cannot tell when to try again. */
+    if (!handle->ops->on_ready)
+        return queue->view.fetch_error == -EAGAIN ? -ENOTSUP : 1;
+    if (handle->ops->prefetch) {
+        int err = handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
+        if (err && err != -EAGAIN)
+            return 1; /* draining says what is wrong */
+    }
+    return handle->ops->on_ready(handle, &queue->waker);
 }
 
 int queue_arm(struct queue *queue, unsigned bits)
@@ -220,13 +251,9 @@ int queue_arm(struct queue *queue, unsigned bits)
     if (queue->writer_error || (!handle && view->entries > 0) ||
         (view->entries == 0 && !queue->writer_open))
         return 1;
-    if (handle && handle->ops->on_ready) {
-        int ready = handle->ops->on_ready(handle, &queue->waker);
-        if (ready)
-            return ready;
-    } else if (handle) {
-        return -ENOTSUP; /* a synchronous handle cannot tell when to try again */
-    }
+    int ready = handle ? head_arm(queue, handle) : 0;
+    if (ready)
+        return ready;
     queue->armed |= bits;
     return 0;
 }
@@ -235,6 +262,8 @@ int queue_info(struct queue *queue, spw_queue_info *info)
 {
     if (info->size != sizeof(*info))
         return -EINVAL;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
     pthread_mutex_lock(&queue->lock);
     const struct spw_view *view = &queue->view;
     *info = (spw_queue_info){

@@ -18,6 +18,12 @@ enum {
     ARM_EVENT = 4,    /* its event descriptor */
 };
 
+/* A callback under way; lies on the stack of the thread that makes it. */
+struct firing {
+    struct firing *next;
+    pthread_t thread;
+};
+
 struct queue {
     spw_waker waker; /* first: handles at the head wake the reader through it */
     const struct os *os;
@@ -29,7 +35,7 @@ struct queue {
 
     pthread_mutex_t lock;
     pthread_cond_t news;  /* for a reader in drain_wait */
-    pthread_cond_t quiet; /* firing fell to 0 */
+    pthread_cond_t quiet; /* a callback has returned */
 
     /* All below is guarded by the lock. */
     struct spw_view view;
@@ -41,8 +47,7 @@ struct queue {
     void *ready_context;
     int event_fd; /* -1: not asked for */
     bool event_set;
-    unsigned firing; /* threads that are calling back */
-    pthread_t firing_thread;
+    struct firing *firing; /* callbacks under way; they can nest, and overlap on several threads */
     uint64_t extended_bytes_total, drained_bytes_total, merged_total, skipped_bytes_total;
 };
 
@@ -57,6 +62,8 @@ struct spw_reader {
 /* As spw_queue_open(), over a given operating system. */
 int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
                     spw_reader **reader);
+
+void queue_acquire(struct queue *queue);
 
 /* Drops a reference; the last one frees the queue. Without the lock. */
 void queue_release(struct queue *queue);
@@ -73,7 +80,7 @@ void queue_set_event(struct queue *queue);
  */
 int queue_arm(struct queue *queue, unsigned bits);
 
-/* With the lock held: waits until nobody calls back any more, unless this thread is the one. */
+/* With the lock held: waits until no other thread calls back any more. */
 void queue_wait_quiet(struct queue *queue);
 
 /* Fills in the info; takes the lock. */

@@ -132,14 +132,18 @@ long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, 
         return -EINVAL;
     uint64_t deadline_ns = deadline_after(queue, timeout_ns);
     uint64_t retry_ns = RETRY_FIRST_NS;
+    bool again = false; /* the last try came to nothing though the head was called ready */
     long count;
     pthread_mutex_lock(&queue->lock);
     while ((count = drain_locked(queue, out, capacity)) == -EAGAIN) {
         int armed = queue_arm(queue, ARM_WAIT);
-        if (armed == 1)
+        if (armed == 1 && !again) {
+            again = true;
             continue;
+        }
+        again = false;
         uint64_t wake_ns = deadline_ns;
-        if (armed < 0) { /* nobody will wake us: look again by the clock, less and less often */
+        if (armed) { /* nobody will wake us: look again by the clock, less and less often */
             queue->armed |= ARM_WAIT;
             wake_ns = deadline_after(queue, retry_ns);
             wake_ns = wake_ns < deadline_ns ? wake_ns : deadline_ns;
@@ -173,6 +177,7 @@ int spw_reader_arm(spw_reader *reader, spw_ready_fn *ready, void *context)
     if (queue_in_child(queue))
         return -EOWNERDEAD;
     pthread_mutex_lock(&queue->lock);
+    queue->armed &= ~(unsigned)ARM_CALLBACK; /* an older arming ends here, whatever follows */
     queue->ready = ready;
     queue->ready_context = context;
     int armed = queue_arm(queue, ARM_CALLBACK);
@@ -232,7 +237,10 @@ static void reader_end(spw_reader *reader, int err)
     queue->armed = 0;
     queue_wait_quiet(queue);
     queue_take_all(queue, &rest);
+    int event_fd = queue->event_fd;
+    queue->event_fd = -1;
     pthread_mutex_unlock(&queue->lock);
+    os_close(queue->os, event_fd);
     view_fini(&rest);
     account_relieved(queue->account);
     allocator_release(queue->allocator, reader, sizeof(*reader));

@@ -85,10 +85,35 @@ struct range {
     unsigned end_index;
 };
 
-/* All entries from `cursor` on up to both limits; walks blocks, not entries, where it can. */
+/*
+ * The whole stretch, or all but its last entry, where `max_count` says so and
+ * `max_bytes` allows it: without a walk, since a strategy may refuse it at every extend.
+ */
+static bool range_of_stretch(const struct spw_stretch *stretch, size_t max_count,
+                             uint64_t max_bytes, struct range *range)
+{
+    const spw_chunks *list = &stretch->list;
+    *range = (struct range){{list->count, list->bytes, list->foreign_bytes}, NULL, 0};
+    if (max_count + 1 == list->count) {
+        struct list_sums last = {0};
+        range->end_block = list->last;
+        range->end_index = list->last->end - 1u;
+        sums_add_entry(&last, list->last, range->end_index);
+        range->sums.count -= last.count;
+        range->sums.bytes -= last.bytes;
+        range->sums.foreign_bytes -= last.foreign_bytes;
+    }
+    return range->sums.count <= max_count && range->sums.bytes <= max_bytes;
+}
+
+/* All entries from `cursor`, the first of its stretch, on up to both limits; walks blocks, not
+ * entries, where it can. */
 static struct range range_up_to(const spw_cursor *cursor, size_t max_count, uint64_t max_bytes)
 {
-    struct range range = {{0}, cursor->block, cursor->index};
+    struct range range;
+    if (range_of_stretch(cursor->stretch, max_count, max_bytes, &range))
+        return range;
+    range = (struct range){{0}, cursor->block, cursor->index};
     struct list_sums *sums = &range.sums;
     while (range.end_block) {
         struct spw_block *block = range.end_block;
@@ -208,6 +233,7 @@ long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t max_bytes, spw_
 static void view_replace_handle(struct spw_view *view, spw_cursor *cursor, spw_chunks *chunks)
 {
     struct spw_stretch *paged = cursor->stretch;
+    view->head_changes += paged == view->first;
     view_count(view, paged, -1);
     list_pop(&paged->list);
     view_count(view, paged, 1);

@@ -103,7 +103,7 @@ static bool view_merge(struct spw_view *view, spw_bytes *bytes)
         return false;
     struct spw_block *block = stretch->list.last;
     size_t len = bytes->len;
-    uint64_t foreign = bytes->owner && bytes->owner->pooled ? 0 : len;
+    uint64_t foreign = bytes_foreign_part(bytes);
     if (!spw_bytes_try_merge(&block->entries[block->end - 1].bytes, bytes))
         return false;
     block->bytes += len;

@@ -27,7 +27,8 @@ struct spw_view {
     uint64_t resident_bytes, paged_bytes, foreign_bytes;
     struct spw_stretch *spares[VIEW_SPARES];
     unsigned spare_count;
-    int fetch_error; /* of the last fetch at the head, 0 when it worked or none was tried */
+    unsigned head_changes; /* times a paged head was replaced: a reader armed with it must wake */
+    int fetch_error;       /* of the last fetch at the head, 0 when it worked or none was tried */
 };
 
 void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account);

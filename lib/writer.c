@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "alloc.h"
+#include "owner.h"
 #include "queue.h"
 
 /* The error of a queue that takes no more, else 0. With the lock held. */
@@ -84,57 +85,63 @@ static void push_all(struct queue *queue, spw_bytes *bytes, size_t count, struct
     queue_report_foreign(queue, foreign);
 }
 
-static void apply_locked(struct queue *queue)
+/* Lets the policy look; true when it changed what an armed reader waits for. */
+static bool apply_locked(struct queue *queue)
 {
     if (!queue->writer_policy)
-        return;
+        return false;
     uint64_t foreign = queue->view.foreign_bytes;
+    unsigned head_changes = queue->view.head_changes;
     queue->writer_policy->ops->apply(queue->writer_policy, &queue->view);
     queue_report_foreign(queue, foreign);
+    return queue->armed && queue->view.head_changes != head_changes;
+}
+
+static bool apply_again(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    bool fire = apply_locked(queue);
+    pthread_mutex_unlock(&queue->lock);
+    return fire;
 }
 
 /* Waits as the policy asks for, and lets it look again; never while holding the lock. */
 static void writer_settle(struct queue *queue, unsigned flags)
 {
     spw_policy *policy = queue->writer_policy;
-    if (!policy || !policy->ops->settle)
+    if (!policy || !policy->ops->settle || policy->ops->settle(policy, flags) != 1)
         return;
-    while (policy->ops->settle(policy, flags) == 1) {
-        pthread_mutex_lock(&queue->lock);
-        apply_locked(queue);
-        pthread_mutex_unlock(&queue->lock);
-    }
+    queue_acquire(queue); /* a callback may close the writer */
+    do {
+        if (apply_again(queue))
+            queue_fire(queue);
+    } while (policy->ops->settle(policy, flags) == 1);
+    queue_release(queue);
 }
 
-static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t count, unsigned flags)
+static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t count, unsigned flags,
+                        bool *fire)
 {
     spw_policy *policy = queue->writer_policy;
     if (!policy || !policy->ops->admit || !flags)
         return 0;
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++)
-        total += bytes[i].len;
+        total += bytes_foreign_part(&bytes[i]);
     int err = policy->ops->admit(policy, total, flags);
     if (!err)
         return 0;
     /* What stands in the way may be spillable by now. */
-    pthread_mutex_lock(&queue->lock);
-    apply_locked(queue);
-    pthread_mutex_unlock(&queue->lock);
+    *fire = apply_again(queue);
     return policy->ops->admit(policy, total, flags);
 }
 
-int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsigned flags)
+/* Appends everything or nothing. `*fire` is set when the reader is to be woken. */
+static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bool *fire)
 {
-    struct queue *queue = writer->queue;
-    if (queue_in_child(queue))
-        return -EOWNERDEAD;
-    int err = writer_admit(queue, bytes, count, flags);
-    if (err)
-        return err;
     struct spares spares = {0};
     pthread_mutex_lock(&queue->lock);
-    err = writer_refused(queue);
+    int err = writer_refused(queue);
     for (size_t made = 0, needed; !err && (needed = blocks_needed(queue, count)) > made;) {
         pthread_mutex_unlock(&queue->lock);
         err = spares_make(&spares, queue, needed - made);
@@ -145,23 +152,37 @@ int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsign
     }
     if (!err && queue->view.spare_count == 0)
         err = view_reserve(&queue->view);
-    bool fire = false;
     if (!err) {
         bool was_empty = queue->view.entries == 0;
         push_all(queue, bytes, count, &spares);
-        fire = was_empty && queue->view.entries > 0 && queue->armed;
-        apply_locked(queue);
+        *fire |= was_empty && queue->view.entries > 0 && queue->armed;
+        *fire |= apply_locked(queue);
     }
     pthread_mutex_unlock(&queue->lock);
     spares_free(&spares);
-    if (err)
-        return err;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; !err && i < count; i++)
         spw_bytes_release(&bytes[i]); /* what was empty */
-    if (fire)
+    return err;
+}
+
+int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsigned flags)
+{
+    struct queue *queue = writer->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    bool fire = false;
+    int err = writer_admit(queue, bytes, count, flags, &fire);
+    if (!err)
+        err = writer_append(queue, bytes, count, &fire);
+    if (fire) {
+        queue_acquire(queue); /* a callback may close both ends */
         queue_fire(queue);
-    writer_settle(queue, flags);
-    return 0;
+    }
+    if (!err)
+        writer_settle(queue, flags);
+    if (fire)
+        queue_release(queue);
+    return err;
 }
 
 static void writer_end(spw_writer *writer, bool clean, int err)

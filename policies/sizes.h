@@ -17,7 +17,7 @@
 /* What the strategy says of itself; no limits where it says nothing. */
 static inline spw_limits limits_of(spw_strategy *strategy)
 {
-    spw_limits limits = {.size = sizeof(limits), .room_bytes = UINT64_MAX, .queues = 1};
+    spw_limits limits = {.size = sizeof(limits), .queues = 1};
     if (strategy->ops->limits)
         strategy->ops->limits(strategy, &limits);
     return limits;

@@ -22,52 +22,49 @@ static struct threshold *threshold_of(spw_policy *policy)
     return (struct threshold *)policy;
 }
 
-/* What the policy decides by, for one look at the queue. */
-struct decision {
-    uint64_t head_reserve_bytes;
-    uint64_t room_bytes; /* offer no more than this */
-};
-
 /*
  * Above head reserve + threshold everything past the head reserve goes. Over the
  * budget the same, as soon as it makes a decent run: small runs would cost more than they free.
+ * Returns whether to spill, and what to leave at the head.
  */
 static bool threshold_decide(const struct threshold *threshold, uint64_t resident_bytes,
-                             const spw_limits *limits, struct decision *out)
+                             uint64_t *head_reserve_bytes)
 {
+    spw_limits limits = limits_of(threshold->strategy);
     uint64_t head = threshold->head_reserve_bytes, surplus = threshold->threshold_bytes;
     if (head == SPILLWAY_AUTO)
-        head = scaled_head_reserve(limits);
+        head = scaled_head_reserve(&limits);
     if (surplus == SPILLWAY_AUTO)
-        surplus = scaled_threshold(limits);
-    out->head_reserve_bytes = head;
-    out->room_bytes = limits->room_bytes;
-    if (limits->room_bytes == 0 || resident_bytes <= head)
+        surplus = scaled_threshold(&limits);
+    *head_reserve_bytes = head;
+    if (resident_bytes <= head)
         return false;
     uint64_t past_head = resident_bytes - head;
-    return past_head > surplus ||
-           (limits->excess_bytes > 0 && past_head > limits->run_bytes && limits->run_bytes > 0);
+    return past_head > surplus || (limits.excess_bytes > 0 && past_head > limits.run_bytes);
 }
 
 static void threshold_apply(spw_policy *policy, spw_view *view)
 {
     struct threshold *threshold = threshold_of(policy);
-    uint64_t resident_bytes = spw_view_resident_bytes(view);
-    spw_limits limits = limits_of(threshold->strategy);
-    struct decision decision;
-    if (!threshold_decide(threshold, resident_bytes, &limits, &decision))
+    spw_strategy *strategy = threshold->strategy;
+    uint64_t head_reserve_bytes;
+    if (!threshold_decide(threshold, spw_view_resident_bytes(view), &head_reserve_bytes))
         return;
-    spw_cursor cursor = spw_view_seek(view, decision.head_reserve_bytes);
-    while (decision.room_bytes > 0 && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+    uint64_t room_bytes =
+        strategy->ops->room_bytes ? strategy->ops->room_bytes(strategy) : UINT64_MAX;
+    if (room_bytes == 0)
+        return;
+    spw_cursor cursor = spw_view_seek(view, head_reserve_bytes);
+    while (room_bytes > 0 && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
         if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_HANDLE) {
             spw_cursor_skip(&cursor);
             continue;
         }
         uint64_t before = spw_view_resident_bytes(view);
-        if (spw_view_spill(view, &cursor, decision.room_bytes, threshold->strategy) <= 0)
+        if (spw_view_spill(view, &cursor, room_bytes, strategy) <= 0)
             return;
         uint64_t spilled = before - spw_view_resident_bytes(view);
-        decision.room_bytes -= spilled < decision.room_bytes ? spilled : decision.room_bytes;
+        room_bytes -= spilled < room_bytes ? spilled : room_bytes;
         if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES)
             return; /* the strategy stopped early, or this is the last entry */
     }

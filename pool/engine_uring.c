@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The io_uring engine: one thread, which makes the ring, fills it, and is the only one to touch
- * it. It sleeps in poll(2) on the ring and an event descriptor, never inside io_uring_enter(2).
+ * it. It sleeps in poll(2) on an event descriptor that both the ring and whoever submits a job
+ * write to, never inside io_uring_enter(2).
  *
  * Requests in flight never exceed the depth. So there is always a free place in the submission
  * queue, and completions, which have room for twice as many, cannot overflow.
@@ -121,6 +122,13 @@ static int ring_open(struct uring *uring)
     if (rc < 0)
         goto fail_check;
     rc = ring_try(&uring->ring);
+    if (rc < 0)
+        goto fail_check;
+    /*
+     * One descriptor for both kinds of news. Poll on the ring itself misses completions whose
+     * deferred work was queued before the sleep; an event descriptor keeps the signal.
+     */
+    rc = io_uring_register_eventfd(&uring->ring, uring->wake_fd);
     if (rc < 0)
         goto fail_check;
     if (engine->fd_count > 0) {
@@ -331,21 +339,17 @@ static void resume_paused(struct uring *uring)
 
 /* --- sleep --- */
 
-static void poll_descriptors(struct uring *uring)
+static void sleep_for_news(struct uring *uring)
 {
-    bool listens = uring->in_ring > 0 && !uring->must_pause;
     bool timed = uring->must_pause || uring->first_paused != NO_SLOT;
-    struct pollfd fds[2] = {
-        {.fd = uring->wake_fd, .events = POLLIN},
-        {.fd = listens ? uring->ring.ring_fd : -1, .events = POLLIN},
-    };
+    struct pollfd news = {.fd = uring->wake_fd, .events = POLLIN};
     uint64_t count;
     int rc;
 
-    rc = poll(fds, 2, timed ? ENGINE_PAUSE_MS : -1);
+    rc = poll(&news, 1, timed ? ENGINE_PAUSE_MS : -1);
     if (rc == 0)
         uring->resume_ns = 0;
-    if (rc > 0 && fds[0].revents != 0)
+    if (rc > 0)
         (void)uring->engine->os->read(uring->wake_fd, &count, sizeof(count));
 }
 
@@ -365,7 +369,7 @@ static bool wait_for_work(struct uring *uring)
     engine->sleepers = has_room ? 1 : 0;
     pthread_mutex_unlock(&engine->lock);
 
-    poll_descriptors(uring);
+    sleep_for_news(uring);
 
     if (has_room) {
         pthread_mutex_lock(&engine->lock);

@@ -90,7 +90,6 @@ typedef struct spw_limits {
     uint64_t budget_bytes; /**< 0: no budget is set */
     uint64_t excess_bytes; /**< how far the budget's use is above where spilling should begin */
     uint64_t run_bytes;    /**< the largest run; 0: no bound */
-    uint64_t room_bytes;   /**< what a spill would take now; UINT64_MAX: no bound */
     unsigned queues;       /**< queues that share the budget, at least 1 */
 } spw_limits;
 
@@ -111,11 +110,13 @@ typedef struct spw_strategy_ops {
      * waiting. Returns 0, or -errno for why it stopped early.
      */
     int (*spill)(spw_strategy *strategy, spw_chunks *chunks, spw_sink *sink);
-    /** Fills in `*limits`. Any thread. */
+    /** Fills in `*limits`; asked for at every extend, so it must be cheap. Any thread. */
     void (*limits)(spw_strategy *strategy, spw_limits *limits);
+    /** How many bytes a spill would take now; a policy offers no more than that. */
+    uint64_t (*room_bytes)(spw_strategy *strategy);
     /**
-     * Before an extend of `bytes`, without any lock: 0, or -EAGAIN / -ENOSPC as the flags
-     * ask for.
+     * Before an extend of `bytes` (those outside the pool's own slabs), without any lock: 0, or
+     * -EAGAIN / -ENOSPC as the flags ask for.
      */
     int (*admit)(spw_strategy *strategy, uint64_t bytes, unsigned flags);
     /**
