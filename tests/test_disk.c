@@ -241,12 +241,12 @@ Test(disk, named_directory_that_does_not_work)
 
     make_dirs(1);
     (void)snprintf(dirs[1], sizeof(dirs[1]), "/proc/no/such");
-    (void)snprintf(dirs[2], sizeof(dirs[2]), "/proc/self/exe");
+    (void)snprintf(dirs[2], sizeof(dirs[2]), "/etc/passwd");
     config = config_of(3, 16 * MIB);
     cr_assert_eq(disk_open(&config, &disk), 0);
     cr_assert_eq(info().dirs, 1);
     cr_assert_eq(lines(SPILLWAY_LOG_WARN, "/proc/no/such does not exist"), 1);
-    cr_assert_eq(lines(SPILLWAY_LOG_WARN, "/proc/self/exe is not a directory"), 1);
+    cr_assert_eq(lines(SPILLWAY_LOG_WARN, "/etc/passwd is not a directory"), 1);
     cr_assert_str_eq(fallbacks, "scratch-directory scratch-directory ");
     disk_close(disk);
 

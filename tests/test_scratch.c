@@ -318,7 +318,7 @@ Test(scratch, missing_directory)
 
 Test(scratch, file_instead_of_a_directory)
 {
-    refused("/proc/self/exe", -ENOTDIR, "not a directory");
+    refused("/etc/passwd", -ENOTDIR, "not a directory");
 }
 
 Test(scratch, path_too_long)
