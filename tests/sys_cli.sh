@@ -148,7 +148,9 @@ fi
 SPILLWAY_DIRS=$work/missing run <a
 check "a directory from the environment falls back" [ $code -eq 0 ]
 check "    visibly" grep -q 'missing' err
-SPILLWAY_DIRS=$work/missing refused 1 missing -- --strict 2>/dev/null
+SPILLWAY_DIRS=$work/missing run --strict <a
+check "and not in strict mode: exit code 1" [ $code -eq 1 -a ! -s out ]
+check "    says which" grep -q "missing" err
 
 # --- non-blocking descriptors
 nonblock=$(prog nonblock) && {

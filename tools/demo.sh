@@ -74,7 +74,6 @@ echo "tar of /usr, the first $((bytes >> 20)) MiB  |  spillpipe --memory $((memo
     "that starts $late_s s late and reads slowly"
 mkfifo "$work/in" "$work/copy" "$work/out"
 cgroup_open || true
-progress=--progress
 
 b2sum <"$work/copy" >"$work/in.sum" &
 hash_in=$!
@@ -82,7 +81,7 @@ hash_in=$!
 start_ns=$(date +%s%N)
 (
     [ -n "$cgroup_dir" ] && cgroup_join
-    exec "$spillpipe" --memory "$memory" $progress --stats "$work/stats.json" \
+    exec "$spillpipe" --memory "$memory" -v --progress --stats "$work/stats.json" \
         ${options[@]+"${options[@]}"} <"$work/in" >"$work/out"
 ) &
 pid=$!
