@@ -72,7 +72,7 @@ const char *dirs_mount_small(const char *path, unsigned mib)
 
     if (geteuid() != 0)
         return "mounting needs root";
-    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0)
         return "no mount namespace of our own is permitted";
     (void)snprintf(image, sizeof(image), "%s.img", path);
     why = make_image(image, mib);

@@ -933,9 +933,8 @@ Test(disk, real_full_file_system)
     struct disk_info now;
     unsigned count = 0;
     const int *fds;
-    char *data = aligned_alloc(4096, MIB);
+    char *data;
 
-    cr_assert_not_null(data);
     make_dirs(1);
     why_not = dirs_mount_small(dirs[0], 32);
     if (why_not != NULL) {
@@ -945,6 +944,8 @@ Test(disk, real_full_file_system)
     fault_clock_set(1000 * MS);
     config = config_of(1, 1024 * MIB);
     cr_assert_eq(disk_open(&config, &disk), 0, "%s", said[0].text);
+    data = aligned_alloc(4096, MIB);
+    cr_assert_not_null(data);
     (void)disk_files(disk, &fds);
     while (count < 64 && try_get(MIB, &extents[count]) == 0)
         count++;
