@@ -281,23 +281,22 @@ static void store_end(struct flight *flight, int result)
     run_wake(waker);
 }
 
-/* A write failed: the directory is withdrawn and the run tries elsewhere. Returns whether it does.
- */
+/* A write failed: the directory rests or is withdrawn, and the run tries elsewhere. Returns whether
+ * it does. */
 static bool store_again(struct flight *flight, int err)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     unsigned dir = run_extent(run, flight->piece)->dir;
-    if (err == -ENOSPC || err == -EDQUOT) {
+    if (err == -ENOSPC || err == -EDQUOT)
         pool_count(pool, enospc_total, 1);
-    } else {
+    else
         pool_count(pool, write_errors_total, 1);
-        disk_write_failed(pool->disk, dir, err);
-    }
     extents_close(run, flight->piece + 1);
+    disk_write_failed(pool->disk, dir, err);
     flight->piece = 0;
     flight->issued = false;
-    return err != -ENOSPC && err != -EDQUOT && ++flight->attempts < WRITE_ATTEMPTS;
+    return ++flight->attempts < WRITE_ATTEMPTS;
 }
 
 static void store_complete(struct job *job)
