@@ -45,7 +45,7 @@ small "a small file system and a small memory tier" --memory-tier 16M
     done
 ) &
 other=$!
-SYS_DELAY_S=2
+sys_delay_s=2
 small "another program fills the file system and frees it"
 wait $other
 check "no file is left on it" [ "$(ls -A "$mount")" = lost+found ]

@@ -45,7 +45,9 @@ mib() { # bytes
     awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'
 }
 rate() { # bytes, ns
-    awk -v bytes="$1" -v ns="$2" 'BEGIN { printf "%.0f MiB/s", ns > 0 ? bytes / 1048576 / (ns / 1e9) : 0 }'
+    awk -v bytes="$1" -v ns="$2" 'BEGIN {
+        printf "%.1f s, %.0f MiB/s", ns / 1e9, (ns > 0) ? bytes / 1048576 / (ns / 1e9) : 0
+    }'
 }
 counter() { # name in the JSON that spillpipe leaves
     sed -n "s/.*\"$1\": *\"\\{0,1\\}\\([^,\"}]*\\).*/\\1/p" "$work/stats.json"
@@ -56,7 +58,7 @@ read_bytes() { # by the process $1 so far
 
 # The slow consumer: late, and then a piece at a time.
 slowly() { # process to watch
-    local waited=0 end=$((bytes < ahead_bytes ? bytes : ahead_bytes))
+    local waited=0 total=0 piece end=$((bytes < ahead_bytes ? bytes : ahead_bytes))
     sleep $late_s
     while [ $((late_s + waited)) -lt $latest_s ] && [ -e "/proc/$1" ] &&
         [ "$(read_bytes "$1")" -lt "$end" ]; do
@@ -65,9 +67,12 @@ slowly() { # process to watch
     done
     while :; do
         dd bs=$piece_bytes count=1 iflag=fullblock 2>"$work/dd" || return 1
-        grep -q '^0+0 records in' "$work/dd" && return 0
+        piece=$(sed -n 's/^\([0-9]*\) bytes.*/\1/p' "$work/dd")
+        total=$((total + piece))
+        [ "$piece" -eq 0 ] && break
         sleep $pause_s
     done
+    echo $total >"$work/out.bytes"
 }
 
 echo "tar of /usr, the first $((bytes >> 20)) MiB  |  spillpipe --memory $((memory >> 20))M  |  a consumer" \
@@ -77,7 +82,8 @@ cgroup_open || true
 
 b2sum <"$work/copy" >"$work/in.sum" &
 hash_in=$!
-(tar c -C / usr 2>/dev/null | head -c "$bytes" | tee "$work/copy" >"$work/in") &
+(tar c -C / usr 2>/dev/null | head -c "$bytes" | tee "$work/copy" >"$work/in"
+    date +%s%N >"$work/in.end") &
 start_ns=$(date +%s%N)
 (
     [ -n "$cgroup_dir" ] && cgroup_join
@@ -114,7 +120,7 @@ fi
 row() {
     printf '  %-34s %s\n' "$1" "$2"
 }
-spilled=$(counter spilled_bytes_total)
+passed=$(cat "$work/out.bytes")
 in_sum=$(cut -c1-32 "$work/in.sum")
 out_sum=$(cut -c1-32 "$work/out.sum")
 equal=no
@@ -134,7 +140,8 @@ fi
 row "memory tier: spilled, fetched" "$(mib "$(counter spilled_memory_bytes_total)"), $(mib "$(counter fetched_memory_bytes_total)")"
 row "disk tier: spilled, fetched" "$(mib "$(counter spilled_disk_bytes_total)"), $(mib "$(counter fetched_disk_bytes_total)")"
 row "engine" "$(counter engine)"
-row "time, mean rate" "$(awk -v ns=$elapsed_ns 'BEGIN { printf "%.1f s", ns / 1e9 }'), $(rate "$bytes" $elapsed_ns)"
+row "taken in" "$(rate "$passed" $(($(cat "$work/in.end") - start_ns)))"
+row "handed out" "$(rate "$passed" $elapsed_ns)"
 [ $equal = yes ] || {
     echo "demo: the hashes differ" >&2
     exit 1

@@ -16,6 +16,9 @@ enum { LINE_BYTES = 512, JSON_BYTES = 16384 };
 /* An end that stays in one call for this long is waiting. */
 #define WAITS_NS UINT64_C(50000000)
 
+/* Rates are means over about this long. */
+#define RATE_WINDOW_NS UINT64_C(2000000000)
+
 /* A line of which fields that do not fit are left out. */
 struct line {
     char text[LINE_BYTES];
@@ -52,6 +55,19 @@ static struct report_sample sample_now(const struct transfer *transfer)
     };
 }
 
+/* What rates are measured from: the oldest sample inside the window, else the last one. */
+static struct report_sample sample_before(const struct report *report, uint64_t now_ns)
+{
+    struct report_sample best = {.at_ns = report->transfer->meter.start_ns};
+    for (size_t back = 1; back <= report->taken && back <= REPORT_SAMPLES; back++) {
+        struct report_sample at = report->samples[(report->taken - back) % REPORT_SAMPLES];
+        if (back > 1 && now_ns - at.at_ns > RATE_WINDOW_NS)
+            break;
+        best = at;
+    }
+    return best;
+}
+
 /* Who holds things up at the moment; NULL: nobody. */
 static const char *who_waits(const struct meter *meter, bool behind)
 {
@@ -69,13 +85,11 @@ static const char *who_waits(const struct meter *meter, bool behind)
 void report_progress(struct report *report)
 {
     struct transfer *transfer = report->transfer;
-    struct report_sample now = sample_now(transfer), old = {.at_ns = transfer->meter.start_ns};
+    struct report_sample now = sample_now(transfer), old = sample_before(report, now.at_ns);
     struct line line = {.columns = console_columns(transfer->console)};
     spw_stats stats = {.size = sizeof(stats)};
     char a[TEXT_NUMBER_BYTES], b[TEXT_NUMBER_BYTES];
 
-    if (report->taken >= REPORT_SAMPLES)
-        old = report->samples[report->taken % REPORT_SAMPLES];
     report->samples[report->taken++ % REPORT_SAMPLES] = now;
     if (spw_pool_stats(transfer->pool, &stats) != 0)
         return;

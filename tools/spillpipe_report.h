@@ -5,7 +5,7 @@
 
 #include "spillpipe_transfer.h"
 
-enum { REPORT_SAMPLES = 8 }; /* rates are means over the last seven periods */
+enum { REPORT_SAMPLES = 8 }; /* as many as fall into the window that rates are measured over */
 
 struct report_sample {
     uint64_t at_ns, in_bytes, out_bytes;
