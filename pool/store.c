@@ -151,6 +151,7 @@ static int store_on_disk(struct flight *flight)
     if (err) {
         extents_close(run, flight->piece);
         flight->piece = 0;
+        flight->issued = false;
         return err;
     }
     unsigned char *data = flight->direct ? flight->region + piece.offset : flight->buffer->base;
