@@ -12,9 +12,11 @@ static void pair_limits(void *context, spw_limits *limits)
     *limits = limits_of(context);
 }
 
-/* An amount of the options; shares are of the budget. */
+/* An amount of the options; shares are of the budget, and of no use without one. */
 static uint64_t pair_size(struct amount amount, uint64_t budget_bytes)
 {
+    if (amount.percent > 0 && budget_bytes == 0)
+        return SPILLWAY_AUTO;
     return amount_of(amount, budget_bytes, SPILLWAY_AUTO);
 }
 
