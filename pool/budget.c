@@ -21,12 +21,23 @@ uint64_t budget_used(const struct spw_pool *pool)
                     atomic_load(&pool->buffers.total_bytes));
 }
 
-uint64_t budget_used_by_writers(const struct spw_pool *pool)
+void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes)
+{
+    _Atomic uint64_t *peak = &pool->counters.used_peak_bytes;
+    uint64_t highest = atomic_load_explicit(peak, memory_order_relaxed);
+    while (used_bytes > highest &&
+           !atomic_compare_exchange_weak_explicit(peak, &highest, used_bytes, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+}
+
+uint64_t budget_used_by_writers(struct spw_pool *pool)
 {
     const struct buffers *buffers = &pool->buffers;
     uint64_t used = budget_used(pool), warm = buffers_used(buffers, USE_WARM);
     uint64_t reading = buffers_used(buffers, USE_READING) + buffers_used(buffers, USE_LOADED) +
                        buffers_used(buffers, USE_LENT) + buffers_used(buffers, USE_RESERVE);
+    budget_note_peak(pool, used);
     uint64_t share = pool->budget_bytes / 4;
     uint64_t apart = warm + (reading < share ? reading : share);
     return used > apart ? used - apart : 0;

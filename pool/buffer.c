@@ -177,11 +177,7 @@ static int buffer_charge(struct buffers *buffers, size_t capacity, enum buffer_c
         }
         pool_count(pool, over_budget_total, 1);
     }
-    uint64_t peak = atomic_load_explicit(&pool->counters.used_peak_bytes, memory_order_relaxed);
-    while (used > peak &&
-           !atomic_compare_exchange_weak_explicit(&pool->counters.used_peak_bytes, &peak, used,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
+    budget_note_peak(pool, used);
     return 0;
 }
 

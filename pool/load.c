@@ -145,6 +145,7 @@ static int load_from_memory(struct flight *flight)
         pool_release(pool); /* not the last: the run has one */
         return err;
     }
+    run->place = PLACE_NONE; /* the chunks keep it now */
     return 0;
 }
 
@@ -179,7 +180,7 @@ static int load_piece_done(struct flight *flight)
     struct spw_pool *pool = run->pool;
     if (flight->job.result)
         return flight->job.result;
-    if (run->place == PLACE_MEMORY)
+    if (run->place != PLACE_DISK)
         return 0;
     unsigned char *base = flight->buffer->base;
     if (pool->checksum != CHECKSUM_OFF)

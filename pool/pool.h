@@ -96,7 +96,10 @@ void pool_fallback(void *pool, const char *name);
 uint64_t budget_used(const struct spw_pool *pool);
 
 /* The same without warm memory, which is free for the asking, and without what readers may take. */
-uint64_t budget_used_by_writers(const struct spw_pool *pool);
+uint64_t budget_used_by_writers(struct spw_pool *pool);
+
+/* Keeps the highest use seen. */
+void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes);
 
 /* Where spilling begins, and where writers begin to wait. */
 uint64_t budget_spill_mark(const struct spw_pool *pool);

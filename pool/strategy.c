@@ -64,7 +64,7 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
 
 static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
 {
-    const struct spw_pool *pool = pool_of(strategy);
+    struct spw_pool *pool = pool_of(strategy);
     uint64_t used = budget_used_by_writers(pool), mark = budget_spill_mark(pool);
     limits->budget_bytes = pool->budget_bytes;
     limits->excess_bytes = used > mark ? used - mark : 0;
