@@ -716,29 +716,54 @@ Test(memtier, two_threads_do_not_both_take_the_last_room)
     close_tier();
 }
 
-Test(memtier, who_finds_the_rest_reserved_waits_for_it)
+/* Two puts of 4 MiB; the second begins while the first makes a segment of all there is. */
+static void put_two_at_once(intptr_t *first_result, intptr_t *second_result)
 {
+    struct memtier_config config = config_of(10 * MIB, SEAL_RECYCLE);
     pthread_t first, second;
     void *rc;
 
-    open_plain(10 * MIB, SEAL_RECYCLE);
+    config.segment_bytes = 10 * MIB;
+    open_tier(&config);
     fault_hook(FAULT_MEMFD_CREATE, hold_first, NULL);
-    cr_assert_eq(put_filled(4 * MIB, 5, &slots[2]), 0 * atomic_exchange(&go_on, true));
-    atomic_store(&holding, 0);
-    atomic_store(&go_on, false);
     cr_assert_eq(pthread_create(&first, NULL, put_one, &slots[0]), 0);
     while (atomic_load(&holding) == 0)
         usleep(1000);
-    /* 2 MiB are left: not enough for 4, but the first may yet fail. */
-    fault_fail(FAULT_FTRUNCATE, 0, 1, -ENOMEM);
     cr_assert_eq(pthread_create(&second, NULL, put_one, &slots[1]), 0);
     usleep(20000);
     atomic_store(&go_on, true);
     cr_assert_eq(pthread_join(first, &rc), 0);
-    cr_assert_eq((intptr_t)rc, -ENOSPC);
+    *first_result = (intptr_t)rc;
     cr_assert_eq(pthread_join(second, &rc), 0);
-    cr_assert_eq((intptr_t)rc, -ENOSPC, "it is backing off now, but it did not hang");
-    memtier_release(tier, &slots[2]);
+    *second_result = (intptr_t)rc;
+    cr_assert_eq(fault_calls(FAULT_MEMFD_CREATE), 2, "one for the probe, one for the first");
+}
+
+Test(memtier, who_finds_the_rest_reserved_waits_for_it)
+{
+    intptr_t first, second;
+
+    put_two_at_once(&first, &second);
+    cr_assert_eq(first, 0);
+    cr_assert_eq(second, 0);
+    cr_assert_eq(slots[0].segment, slots[1].segment);
+    assert_holds(&slots[0], 4 * MIB, 5);
+    assert_holds(&slots[1], 4 * MIB, 5);
+    memtier_release(tier, &slots[0]);
+    memtier_release(tier, &slots[1]);
+    close_tier();
+}
+
+Test(memtier, who_waits_for_a_segment_that_fails_does_not_hang)
+{
+    intptr_t first, second;
+
+    fault_clock_set(1000 * MS_NS);
+    fault_fail(FAULT_FTRUNCATE, 1, 1, -ENOMEM);
+    put_two_at_once(&first, &second);
+    cr_assert_eq(first, -ENOSPC);
+    cr_assert_eq(second, -ENOSPC, "the tier is backing off");
+    cr_assert_eq(info().segment_bytes, 0);
     close_tier();
 }
 
