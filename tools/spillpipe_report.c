@@ -11,7 +11,11 @@
 
 #include "spillpipe_text.h"
 
-enum { LINE_BYTES = 512, JSON_BYTES = 16384 };
+enum {
+    LINE_BYTES = 512,
+    JSON_BYTES = 16384,
+    WIDE_COLUMNS = 124, /* enough for the long form of the progress line */
+};
 
 /* An end that stays in one call for this long is waiting. */
 #define WAITS_NS UINT64_C(50000000)
@@ -68,46 +72,87 @@ static struct report_sample sample_before(const struct report *report, uint64_t 
     return best;
 }
 
-/* Who holds things up at the moment; NULL: nobody. */
-static const char *who_waits(const struct meter *meter, bool behind)
+enum waiting { NOBODY, FOR_ROOM, FOR_CONSUMER, FOR_SPILLED, FOR_INPUT };
+
+/* Who holds things up at the moment. */
+static enum waiting who_waits(const struct meter *meter, bool behind)
 {
     if (meter_in_state_ns(&meter->in, METER_WAITS_INSIDE) > WAITS_NS)
-        return "input waits for room";
+        return FOR_ROOM;
     if (meter_in_state_ns(&meter->out, METER_WAITS_OUTSIDE) > WAITS_NS)
-        return "waiting for the consumer";
+        return FOR_CONSUMER;
     if (behind && meter_in_state_ns(&meter->out, METER_WAITS_INSIDE) > WAITS_NS)
-        return "waiting for spilled bytes";
+        return FOR_SPILLED;
     if (!behind && meter_in_state_ns(&meter->in, METER_WAITS_OUTSIDE) > WAITS_NS)
-        return "waiting for input";
-    return NULL;
+        return FOR_INPUT;
+    return NOBODY;
+}
+
+/* All that one progress line says. */
+struct moment {
+    struct report_sample now;
+    uint64_t elapsed_ns, in_per_second, out_per_second;
+    spw_stats stats;
+    enum waiting waiting;
+};
+
+static void line_wide(struct line *line, const struct moment *moment)
+{
+    static const char *const waits[] = {"", "input waits for room", "waiting for the consumer",
+                                        "waiting for spilled bytes", "waiting for input"};
+    const spw_stats *stats = &moment->stats;
+    char a[TEXT_NUMBER_BYTES], b[TEXT_NUMBER_BYTES];
+    line_field(line, "%s", text_clock(a, moment->elapsed_ns));
+    line_field(line, "in %s %s/s", text_size(a, moment->now.in_bytes),
+               text_size(b, moment->in_per_second));
+    line_field(line, "out %s %s/s", text_size(a, moment->now.out_bytes),
+               text_size(b, moment->out_per_second));
+    line_field(line, "resident %s", text_size(a, stats->used_bytes));
+    if (stats->memory_tier_capacity_bytes)
+        line_field(line, "memory tier %s", text_size(a, stats->memory_tier_stored_bytes));
+    if (stats->disk_limit_bytes)
+        line_field(line, "disk %s", text_size(a, stats->disk_stored_bytes));
+    if (moment->waiting)
+        line_field(line, "%s", waits[moment->waiting]);
+}
+
+/* The same for 80 columns. */
+static void line_narrow(struct line *line, const struct moment *moment)
+{
+    static const char *const waits[] = {"", "in: full", "out: slow", "out: tiers", "in: idle"};
+    const spw_stats *stats = &moment->stats;
+    char a[TEXT_NUMBER_BYTES], b[TEXT_NUMBER_BYTES];
+    line_field(line, "%s", text_clock(a, moment->elapsed_ns));
+    line_field(line, "in %s %s/s", text_short(a, moment->now.in_bytes),
+               text_short(b, moment->in_per_second));
+    line_field(line, "out %s %s/s", text_short(a, moment->now.out_bytes),
+               text_short(b, moment->out_per_second));
+    line_field(line, "mem %s", text_short(a, stats->used_bytes));
+    line_field(line, "spilled %s",
+               text_short(a, stats->memory_tier_stored_bytes + stats->disk_stored_bytes));
+    if (moment->waiting)
+        line_field(line, "%s", waits[moment->waiting]);
 }
 
 void report_progress(struct report *report)
 {
     struct transfer *transfer = report->transfer;
-    struct report_sample now = sample_now(transfer), old = sample_before(report, now.at_ns);
+    struct moment moment = {.stats = {.size = sizeof(moment.stats)}, .now = sample_now(transfer)};
+    struct report_sample old = sample_before(report, moment.now.at_ns);
     struct line line = {.columns = console_columns(transfer->console)};
-    spw_stats stats = {.size = sizeof(stats)};
-    char a[TEXT_NUMBER_BYTES], b[TEXT_NUMBER_BYTES];
+    uint64_t ns = moment.now.at_ns - old.at_ns;
 
-    report->samples[report->taken++ % REPORT_SAMPLES] = now;
-    if (spw_pool_stats(transfer->pool, &stats) != 0)
+    report->samples[report->taken++ % REPORT_SAMPLES] = moment.now;
+    if (spw_pool_stats(transfer->pool, &moment.stats) != 0)
         return;
-
-    uint64_t ns = now.at_ns - old.at_ns;
-    const char *waits = who_waits(&transfer->meter, now.in_bytes > now.out_bytes);
-    line_field(&line, "%s", text_clock(a, now.at_ns - transfer->meter.start_ns));
-    line_field(&line, "in %s %s", text_size(a, now.in_bytes),
-               text_rate(b, now.in_bytes - old.in_bytes, ns));
-    line_field(&line, "out %s %s", text_size(a, now.out_bytes),
-               text_rate(b, now.out_bytes - old.out_bytes, ns));
-    line_field(&line, "resident %s", text_size(a, stats.used_bytes));
-    if (stats.memory_tier_capacity_bytes)
-        line_field(&line, "memory tier %s", text_size(a, stats.memory_tier_stored_bytes));
-    if (stats.disk_limit_bytes)
-        line_field(&line, "disk %s", text_size(a, stats.disk_stored_bytes));
-    if (waits)
-        line_field(&line, "%s", waits);
+    moment.elapsed_ns = moment.now.at_ns - transfer->meter.start_ns;
+    moment.in_per_second = text_per_second(moment.now.in_bytes - old.in_bytes, ns);
+    moment.out_per_second = text_per_second(moment.now.out_bytes - old.out_bytes, ns);
+    moment.waiting = who_waits(&transfer->meter, moment.now.in_bytes > moment.now.out_bytes);
+    if (line.columns >= WIDE_COLUMNS)
+        line_wide(&line, &moment);
+    else
+        line_narrow(&line, &moment);
     console_progress(transfer->console, line.text);
 }
 

@@ -2,6 +2,7 @@
 #include "spillpipe_text.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define NS_PER_S UINT64_C(1000000000)
 
@@ -19,12 +20,26 @@ const char *text_size(char out[TEXT_NUMBER_BYTES], uint64_t bytes)
     return out;
 }
 
-const char *text_rate(char out[TEXT_NUMBER_BYTES], uint64_t bytes, uint64_t ns)
+const char *text_short(char out[TEXT_NUMBER_BYTES], uint64_t bytes)
+{
+    text_size(out, bytes);
+    char *space = strchr(out, ' ');
+    space[0] = space[1];
+    space[1] = '\0';
+    return out;
+}
+
+uint64_t text_per_second(uint64_t bytes, uint64_t ns)
 {
     double rate = ns ? (double)bytes * (double)NS_PER_S / (double)ns : 0;
+    /* More than 64 bits hold means that the clock stood still. */
+    return rate < 1e18 ? (uint64_t)rate : 0;
+}
+
+const char *text_rate(char out[TEXT_NUMBER_BYTES], uint64_t bytes, uint64_t ns)
+{
     char size[TEXT_NUMBER_BYTES];
-    /* A rate above what 64 bits hold means that the clock stood still. */
-    text_size(size, rate < 1e18 ? (uint64_t)rate : 0);
+    text_size(size, text_per_second(bytes, ns));
     snprintf(out, TEXT_NUMBER_BYTES, "%.20s/s", size);
     return out;
 }
