@@ -55,7 +55,8 @@ show() {
             "$passed" "$failed" "$skipped" "$seconds" "${note:+  ($note)}"
         [ -s "$results/$name.skips" ] && sed 's/^/         skipped: /' "$results/$name.skips"
         if [ "$failed" -ne 0 ]; then
-            sed 's/^/    | /' "$results/$name.log"
+            # valgrind tells of a system call that it does not know in five lines, each time.
+            grep -Ev '^--[0-9]+-- ' "$results/$name.log" | sed 's/^/    | /'
             [ -s "$results/$name.tap" ] && grep -v '^ok' "$results/$name.tap" | sed 's/^/    | /'
         fi
         echo "$passed $failed $skipped" >"$results/$name.sum"
