@@ -406,13 +406,19 @@ void memtier_release(struct memtier *tier, const struct memslot *slot)
     pthread_mutex_lock(&tier->lock);
     tier->stored_bytes -= slot->len;
     last = --segment->pieces == 0;
-    if (last && tier->seal == SEAL_RECYCLE) {
+    if (last && tier->seal == SEAL_RECYCLE)
         open_remove(tier, segment);
-        warm_push(tier, segment);
-    }
     pthread_mutex_unlock(&tier->lock);
-    if (last && tier->seal == SEAL_STRICT)
+    if (!last)
+        return;
+    if (tier->seal == SEAL_STRICT) {
         segment_destroy(tier, segment);
+        return;
+    }
+    segment_unread(tier->os, segment);
+    pthread_mutex_lock(&tier->lock);
+    warm_push(tier, segment);
+    pthread_mutex_unlock(&tier->lock);
 }
 
 /* --- making --------------------------------------------------------------------------------- */

@@ -472,6 +472,13 @@ int segment_open_strict(const struct segment_plan *plan, size_t bytes,
     return try_strict(plan, bytes, false, source, out, step);
 }
 
+void segment_unread(const struct os *os, const struct segment *segment)
+{
+    /* On a shared map this drops page table entries, not data. A refusal costs nothing but looks.
+     */
+    (void)os->advise((void *)(uintptr_t)segment->read, segment->bytes, MADV_DONTNEED);
+}
+
 void segment_close(const struct os *os, struct segment *segment)
 {
     if (segment->read != NULL)

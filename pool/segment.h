@@ -88,6 +88,12 @@ int segment_open_strict(const struct segment_plan *plan, size_t bytes,
                         const struct segment_source *source, struct segment *out,
                         enum segment_step *step);
 
+/*
+ * Lets the readers' map of an empty recycle segment go; its pages stay, warm, in the writable one.
+ * A page that is in both maps would count twice in the resident set that users look at.
+ */
+void segment_unread(const struct os *os, const struct segment *segment);
+
 void segment_close(const struct os *os, struct segment *segment);
 
 #endif
