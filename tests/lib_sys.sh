@@ -4,12 +4,12 @@
 #
 #   BUILD or $1   the build folder (build)
 #   SYS_BYTES     how much data each configuration carries (256M; the issue's runs take 4G)
-#   SYS_DELAY_S   how late the consumer starts (1)
+#   SYS_DELAY_S   how late the consumer starts at least (0.3)
 
 set -u
 BUILD=$(realpath "${1:-${BUILD:-$(dirname "${BASH_SOURCE[0]}")/../build}}")
 sys_bytes=$(numfmt --from=iec "${SYS_BYTES:-256M}")
-sys_delay_s=${SYS_DELAY_S:-1}
+sys_delay_s=${SYS_DELAY_S:-0.3}
 spillpipe=$BUILD/spillpipe
 sources=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 failed=0
@@ -97,6 +97,17 @@ stream() { # bytes
     ) | head -c "$1"
 }
 
+# The consumer's delay: at least sys_delay_s, and until all input is taken, or cannot be; but not
+# for ever, however slow the machine is.
+come_late() {
+    local try
+    sleep "$sys_delay_s"
+    for try in $(seq 200); do
+        [ -s "$work/in.sum" ] || grep -q 'input waits' "$work/err" && return
+        sleep 0.1
+    done
+}
+
 # Carries `sys_bytes` through a command that runs spillpipe, to a consumer that starts late, and
 # compares the hashes of both ends. Leaves $work/err and, with --stats "$stats", its counters.
 stats=$work/stats.json
@@ -104,12 +115,14 @@ carry() { # what, command...
     local what=$1 hash codes
     shift
     rm -f "$work/copy" "$stats"
+    : >"$work/err"
+    : >"$work/in.sum"
     mkfifo "$work/copy"
     b2sum <"$work/copy" >"$work/in.sum" &
     hash=$!
     stream "$sys_bytes" | tee "$work/copy" | "$@" 2>"$work/err" |
         (
-            sleep "$sys_delay_s"
+            come_late
             b2sum >"$work/out.sum"
         )
     codes=("${PIPESTATUS[@]}")
