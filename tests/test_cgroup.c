@@ -16,7 +16,7 @@ static struct cgroup group;
 
 static void put(const char *path, const char *text)
 {
-    char full[400];
+    char full[512];
 
     (void)snprintf(full, sizeof(full), "/fx%s", path);
     fault_file(full, text);
