@@ -125,8 +125,8 @@ static int ring_open(struct uring *uring)
     if (rc < 0)
         goto fail_check;
     /*
-     * One descriptor for both kinds of news. Poll on the ring itself misses completions whose
-     * deferred work was queued before the sleep; an event descriptor keeps the signal.
+     * One descriptor for both kinds of news. Poll on the ring itself would sleep through
+     * completions: with DEFER_TASKRUN they are posted only once this very thread asks for them.
      */
     rc = io_uring_register_eventfd(&uring->ring, uring->wake_fd);
     if (rc < 0)
