@@ -139,6 +139,10 @@ static int box_fetch(spw_handle *handle, unsigned flags, spw_chunks *out)
 {
     struct box *box = box_of(handle);
     (void)flags;
+    if (box->boxes->fetch_failures > 0) {
+        box->boxes->fetch_failures--;
+        return box->boxes->fetch_error;
+    }
     if (box->boxes->fetch_limit == 0)
         return box->boxes->fetch_error;
     if (box->boxes->fetch_limit != UINT64_MAX)

@@ -63,9 +63,10 @@ struct boxes {
     uint64_t spill_limit; /* chunks that are still taken; UINT64_MAX: no end */
     int spill_error;      /* returned when it stops early */
     size_t chunks_per_box;
-    uint64_t fetch_limit; /* fetches that still work */
-    int fetch_error;      /* after that */
-    size_t live;          /* handles */
+    uint64_t fetch_failures; /* fetches that fail first */
+    uint64_t fetch_limit;    /* fetches that work then */
+    int fetch_error;         /* of those that fail */
+    size_t live;             /* handles */
     size_t spill_calls;
     bool closed;
 };
