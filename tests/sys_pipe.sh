@@ -63,5 +63,16 @@ through "no tier at all: input waits" --tiers none && {
 }
 through "a disk limit below the data" --dir "$work/scratch" --disk-limit "$(scaled 8)" &&
     check "spilled no more at once than allowed" at_least spilled_disk_bytes_total 1
+# Input from memory, faster than any disk, a full tier, and a consumer that frees it bit by bit.
+stream $((64 << 20)) >"$work/data"
+for limit in 8M 32M; do
+    "$spillpipe" -q --memory 4M --disk-limit $limit --stats "$stats" "$work/data" |
+        (sleep 0.5 && b2sum) | cut -d ' ' -f 1 >"$work/out.sum"
+    check "4 MiB, a disk limit of $limit: the same hash" \
+        [ "$(cat "$work/out.sum")" = "$(b2sum <"$work/data" | cut -d ' ' -f 1)" ]
+    check "4 MiB, a disk limit of $limit: peak $(counter used_peak_bytes) within twice the budget" \
+        [ "$(counter used_peak_bytes)" -le $((8 << 20)) ]
+done
+
 check "the scratch folder is empty" [ -z "$(ls -A "$work/scratch" "$work/second" | grep -v : | tr -d '\n')" ]
 finish
