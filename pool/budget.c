@@ -84,21 +84,21 @@ uint64_t budget_room(struct spw_pool *pool)
     return room >= budget_run_bytes(pool) ? room : 0; /* no crumbs */
 }
 
-/* A writer that is over the mark waits while the window is full: what is in flight will free
- * memory. */
+static bool over_mark(struct spw_pool *pool, uint64_t bytes)
+{
+    return budget_used_by_writers(pool) + bytes > budget_wait_mark(pool);
+}
+
+/*
+ * A writer over the mark waits for what is in flight while a spill would take nothing more: the
+ * window is full, or the tiers are.
+ */
 static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
 {
     uint64_t in_flight = atomic_load(&pool->in_flight_bytes);
-    return in_flight > 0 && budget_used_by_writers(pool) + bytes > budget_wait_mark(pool) &&
-           in_flight + budget_run_bytes(pool) > pool->window_bytes;
-}
-
-/* Over the mark, nothing in flight, and no tier takes anything. */
-static bool writer_is_stuck(struct spw_pool *pool, uint64_t bytes)
-{
-    return budget_used_by_writers(pool) + bytes > budget_wait_mark(pool) &&
-           atomic_load(&pool->in_flight_bytes) == 0 &&
-           (!pool->engine || atomic_load(&pool->held_bytes) > 0 || !pool_accepts(pool));
+    return in_flight > 0 && over_mark(pool, bytes) &&
+           (in_flight + budget_run_bytes(pool) > pool->window_bytes ||
+            atomic_load(&pool->held_bytes) > 0 || !pool_accepts(pool));
 }
 
 /* Sleeps until the next progress or `deadline_ns` (SPILLWAY_FOREVER: none). With the lock held. */
@@ -124,41 +124,62 @@ static void waiters_add(struct spw_pool *pool, int n)
     }
 }
 
-int budget_settle(struct spw_pool *pool, unsigned flags)
+/* Sleeps until something was written, read or freed while `bytes` more are over the mark. */
+static void wait_in_flight(struct spw_pool *pool, uint64_t bytes)
 {
-    if ((flags & SPILLWAY_EXTEND_NOWAIT) || !writer_must_wait(pool, 0))
-        return 0;
     uint64_t start_ns = pool->os->clock_ns();
     waiters_add(pool, 1);
     pthread_mutex_lock(&pool->lock);
-    if (writer_must_wait(pool, 0))
+    if (atomic_load(&pool->in_flight_bytes) > 0 && over_mark(pool, bytes))
         progress_wait(pool, SPILLWAY_FOREVER);
     pthread_mutex_unlock(&pool->lock);
     waiters_add(pool, -1);
     pool_count(pool, writer_wait_ns_total, pool->os->clock_ns() - start_ns);
+}
+
+/*
+ * For who would rather be refused than go over the budget: over the mark, everything in flight must
+ * land first, and then a tier must take what will be spilled. 0, -EAGAIN (something is in flight)
+ * or -ENOSPC.
+ */
+static int bounded_check(struct spw_pool *pool, uint64_t bytes)
+{
+    if (!over_mark(pool, bytes))
+        return 0;
+    pool_retry_held(pool);
+    if (atomic_load(&pool->in_flight_bytes) > 0)
+        return -EAGAIN;
+    bool fits = budget_used_by_writers(pool) + bytes <= pool->budget_bytes;
+    bool taken = pool->engine && atomic_load(&pool->held_bytes) == 0 && pool_accepts(pool);
+    return fits && taken ? 0 : -ENOSPC;
+}
+
+int budget_settle(struct spw_pool *pool, unsigned flags)
+{
+    if ((flags & SPILLWAY_EXTEND_NOWAIT) || !writer_must_wait(pool, 0))
+        return 0;
+    wait_in_flight(pool, 0);
     return 1;
 }
 
 int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wait)
 {
+    bool may_wait = !(flags & SPILLWAY_EXTEND_NOWAIT);
+    if (flags & SPILLWAY_EXTEND_BOUNDED) {
+        int err;
+        while (bytes > 0 && (err = bounded_check(pool, bytes))) {
+            if (err != -EAGAIN || !may_wait)
+                return err;
+            wait_in_flight(pool, bytes);
+        }
+        return 0;
+    }
     while (writer_must_wait(pool, bytes)) {
-        if (flags & SPILLWAY_EXTEND_NOWAIT)
+        if (!may_wait)
             return -EAGAIN;
         if (!wait)
             break; /* extend waits afterwards, when it can spill what it took */
-        uint64_t start_ns = pool->os->clock_ns();
-        waiters_add(pool, 1);
-        pthread_mutex_lock(&pool->lock);
-        if (writer_must_wait(pool, bytes))
-            progress_wait(pool, SPILLWAY_FOREVER);
-        pthread_mutex_unlock(&pool->lock);
-        waiters_add(pool, -1);
-        pool_count(pool, writer_wait_ns_total, pool->os->clock_ns() - start_ns);
-    }
-    if ((flags & SPILLWAY_EXTEND_BOUNDED) && bytes > 0 && writer_is_stuck(pool, bytes)) {
-        pool_retry_held(pool);
-        if (writer_is_stuck(pool, bytes))
-            return -ENOSPC;
+        wait_in_flight(pool, bytes);
     }
     return 0;
 }
@@ -175,16 +196,16 @@ int spw_pool_wait_room(spw_pool *pool, uint64_t timeout_ns)
     size_t bytes = budget_run_bytes(pool);
     int err = 0;
     waiters_add(pool, 1);
-    while (writer_must_wait(pool, bytes) || writer_is_stuck(pool, bytes)) {
+    while (bounded_check(pool, bytes)) {
         now_ns = pool->os->clock_ns();
         if (now_ns >= deadline_ns) {
             err = -ETIMEDOUT;
             break;
         }
         uint64_t wake_ns = now_ns + look_ns < deadline_ns ? now_ns + look_ns : deadline_ns;
-        pool_retry_held(pool);
         pthread_mutex_lock(&pool->lock);
-        if (writer_must_wait(pool, bytes) || writer_is_stuck(pool, bytes))
+        /* Not bounded_check(), which may offer held runs and needs the lock for it. */
+        if (over_mark(pool, bytes))
             progress_wait(pool, wake_ns);
         pthread_mutex_unlock(&pool->lock);
     }

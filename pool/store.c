@@ -7,6 +7,10 @@
 #include "checksum.h"
 #include "run.h"
 
+/* How long a refused run is held before it is offered again. */
+#define HELD_BACKOFF_FIRST_NS UINT64_C(2000000)
+#define HELD_BACKOFF_LAST_NS  UINT64_C(500000000)
+
 /* After this many failed writes a run is held. Each failure withdraws a directory. */
 enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
 
@@ -228,6 +232,11 @@ static void count_stored(struct run *run, bool direct)
 static void held_append(struct run *run)
 {
     struct spw_pool *pool = run->pool;
+    uint64_t backoff_ns = pool->held_backoff_ns * 2;
+    if (backoff_ns < HELD_BACKOFF_FIRST_NS)
+        backoff_ns = HELD_BACKOFF_FIRST_NS;
+    pool->held_backoff_ns = backoff_ns < HELD_BACKOFF_LAST_NS ? backoff_ns : HELD_BACKOFF_LAST_NS;
+    atomic_store(&pool->held_retry_ns, pool->os->clock_ns() + pool->held_backoff_ns);
     run->state = RUN_HELD;
     run->flight->held_prev = pool->held_last;
     run->flight->held_next = NULL;
@@ -265,6 +274,7 @@ static void store_end(struct flight *flight, int result)
             run->checksum = run->place == PLACE_DISK ? flight->checksum : run->checksum;
             run->state = RUN_STORED;
             run->flight = NULL;
+            pool->held_backoff_ns = 0;
             count_stored(run, flight->direct);
         } else {
             held_append(run);
@@ -346,7 +356,7 @@ void run_stage(struct run *run)
 void pool_retry_held(struct spw_pool *pool)
 {
     while (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) > 0 &&
-           pool_accepts(pool)) {
+           pool->os->clock_ns() >= atomic_load(&pool->held_retry_ns) && pool_accepts(pool)) {
         pthread_mutex_lock(&pool->lock);
         struct run *run = pool->held_first;
         bool full = atomic_load(&pool->in_flight_bytes) >= pool->window_bytes;
