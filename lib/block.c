@@ -104,7 +104,7 @@ void list_append(spw_chunks *list, struct spw_block *block)
                   &(struct list_sums){block_count(block), block->bytes, block->foreign_bytes});
 }
 
-union entry list_pop(spw_chunks *list)
+union entry list_pop(spw_chunks *list, struct spw_block **emptied)
 {
     struct spw_block *block = list->first;
     union entry entry = block->entries[block->first];
@@ -114,9 +114,10 @@ union entry list_pop(spw_chunks *list)
     block->bytes -= sums.bytes;
     block->foreign_bytes -= sums.foreign_bytes;
     list_subtract_sums(list, &sums);
+    *emptied = NULL;
     if (block_count(block) == 0) {
         list_unlink_first(list);
-        block_close(block);
+        *emptied = block;
     }
     return entry;
 }

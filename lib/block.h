@@ -60,8 +60,8 @@ void block_push_handle(struct spw_block *block, spw_handle *handle, uint64_t siz
 /* Links an unlinked, non-empty block in at the end. */
 void list_append(spw_chunks *list, struct spw_block *block);
 
-/* Takes the first entry out; frees the block when that was its last. */
-union entry list_pop(spw_chunks *list);
+/* Takes the first entry out. A block that had no other is unlinked and given to the caller. */
+union entry list_pop(spw_chunks *list, struct spw_block **emptied);
 
 /*
  * Moves everything before entry `index` of `block` to the end of `front` (whose

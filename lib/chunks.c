@@ -34,7 +34,10 @@ int spw_chunks_pop(spw_chunks *chunks, spw_bytes *out)
 {
     if (chunks->count == 0)
         return 0;
-    *out = list_pop(chunks).bytes;
+    struct spw_block *emptied;
+    *out = list_pop(chunks, &emptied).bytes;
+    if (emptied)
+        block_close(emptied);
     return 1;
 }
 

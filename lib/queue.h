@@ -42,6 +42,7 @@ struct queue {
     bool writer_open, reader_open;
     int writer_error, reader_error; /* of an unclean close, else 0 */
     bool head_failed;               /* the last fetch at the head failed for a reason to tell */
+    unsigned failed_changes;        /* the view's head_changes then: later it is another head */
     unsigned armed;
     spw_ready_fn *ready;
     void *ready_context;

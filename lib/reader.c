@@ -36,6 +36,7 @@ static int head_fetch(struct queue *queue)
     }
     queue_report_foreign(queue, foreign);
     queue->head_failed = err && err != -EAGAIN;
+    queue->failed_changes = view->head_changes;
     return err;
 }
 
@@ -211,17 +212,24 @@ int spw_reader_skip(spw_reader *reader, uint64_t *lost_bytes)
     uint64_t size_bytes = 0;
     spw_handle *handle = NULL;
     pthread_mutex_lock(&queue->lock);
-    if (queue->head_failed && queue->view.first && queue->view.first->paged) {
+    if (queue->head_failed && queue->failed_changes == queue->view.head_changes &&
+        queue->view.first && queue->view.first->paged) {
         handle = view_pop_handle(&queue->view, &size_bytes);
         queue->head_failed = false;
         queue->skipped_bytes_total += size_bytes;
     }
+    bool fire = handle && queue->armed; /* with that run, which will never be ready now */
     pthread_mutex_unlock(&queue->lock);
     if (!handle)
         return -EINVAL;
     handle->ops->drop(handle);
     if (lost_bytes)
         *lost_bytes = size_bytes;
+    if (fire) {
+        queue_acquire(queue); /* a callback may close both ends */
+        queue_fire(queue);
+        queue_release(queue);
+    }
     return 0;
 }
 

@@ -234,9 +234,12 @@ static void view_replace_handle(struct spw_view *view, spw_cursor *cursor, spw_c
 {
     struct spw_stretch *paged = cursor->stretch;
     view->head_changes += paged == view->first;
+    struct spw_block *emptied;
     view_count(view, paged, -1);
-    list_pop(&paged->list);
+    list_pop(&paged->list, &emptied);
     view_count(view, paged, 1);
+    if (emptied)
+        block_close(emptied);
     struct spw_stretch *fresh = stretch_insert(view, paged->prev, false);
     fresh->list = *chunks;
     *chunks = (spw_chunks)SPILLWAY_CHUNKS_NONE;

@@ -120,6 +120,10 @@ int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
     if (view_merge(view, bytes))
         return 1;
     bool fresh = view_needs_block(view);
+    if (fresh && !*spare) {
+        *spare = view->spare_block;
+        view->spare_block = NULL;
+    }
     if (fresh && (!*spare || (view->spare_count == 0 && view_reserve(view))))
         return -ENOMEM;
     if (!view->last || view->last->paged)
@@ -145,11 +149,25 @@ int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
     return 0;
 }
 
+/* A queue that is drained as fast as it is filled uses the same block again and again. */
+static void view_keep_block(struct spw_view *view, struct spw_block *block)
+{
+    if (view->spare_block || block->capacity != BLOCK_ENTRIES) {
+        block_close(block);
+        return;
+    }
+    block->first = block->end = 0;
+    view->spare_block = block;
+}
+
 void view_pop(struct spw_view *view, spw_bytes *out)
 {
     struct spw_stretch *stretch = view->first;
     uint64_t foreign = stretch->list.foreign_bytes;
-    *out = list_pop(&stretch->list).bytes;
+    struct spw_block *emptied;
+    *out = list_pop(&stretch->list, &emptied).bytes;
+    if (emptied)
+        view_keep_block(view, emptied);
     view->entries--;
     view->resident_bytes -= out->len;
     view->foreign_bytes -= foreign - stretch->list.foreign_bytes;
@@ -160,7 +178,10 @@ void view_pop(struct spw_view *view, spw_bytes *out)
 spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes)
 {
     struct spw_stretch *stretch = view->first;
-    struct paged paged = list_pop(&stretch->list).paged;
+    struct spw_block *emptied;
+    struct paged paged = list_pop(&stretch->list, &emptied).paged;
+    if (emptied)
+        block_close(emptied);
     view->entries--;
     view->paged_entries--;
     view->paged_bytes -= paged.size_bytes;
@@ -176,6 +197,9 @@ void view_fini(struct spw_view *view)
         list_clear(&view->first->list);
         stretch_unlink(view, view->first);
     }
+    if (view->spare_block)
+        block_close(view->spare_block);
+    view->spare_block = NULL;
     while (view->spare_count > 0)
         allocator_release(view->allocator, view->spares[--view->spare_count],
                           sizeof(struct spw_stretch));

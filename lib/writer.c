@@ -61,7 +61,10 @@ static size_t blocks_needed(const struct queue *queue, size_t count)
     size_t room = view_needs_block(&queue->view) ? 0
                                                  : (size_t)queue->view.last->list.last->capacity -
                                                        queue->view.last->list.last->end;
-    return count <= room ? 0 : (count - room + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
+    if (count <= room)
+        return 0;
+    size_t blocks = (count - room + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES;
+    return blocks - (queue->view.spare_block != NULL);
 }
 
 /* With the lock held and enough spares: takes all values. */
