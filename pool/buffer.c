@@ -142,6 +142,17 @@ static int buffer_map(struct buffers *buffers, size_t capacity, enum buffer_use 
     return 0;
 }
 
+/* With the lock held: the reserve; NULL when it is out or too small. */
+static struct buffer *reserve_take(struct buffers *buffers, size_t capacity)
+{
+    struct buffer *buffer = NULL;
+    if (capacity <= buffers->reserve_capacity) {
+        buffer = buffers->reserve;
+        buffers->reserve = NULL;
+    }
+    return buffer;
+}
+
 /* With the lock held: a warm buffer of the class, or the reserve for a head fetch. */
 static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity,
                                    enum buffer_claim claim)
@@ -153,11 +164,9 @@ static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity,
         if (buffer)
             *warm = buffer->next;
     }
-    if (!buffer && claim == CLAIM_HEAD && capacity <= buffers->reserve_capacity &&
-        budget_used(buffers->pool) + capacity > buffers->pool->budget_bytes) {
-        buffer = buffers->reserve;
-        buffers->reserve = NULL;
-    }
+    if (!buffer && claim == CLAIM_HEAD &&
+        budget_used(buffers->pool) + capacity > buffers->pool->budget_bytes)
+        buffer = reserve_take(buffers, capacity);
     return buffer;
 }
 
@@ -192,10 +201,7 @@ int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
     pthread_mutex_lock(&buffers->lock);
     struct buffer *buffer = buffer_reuse(buffers, capacity, claim);
     pthread_mutex_unlock(&buffers->lock);
-    if (buffer) {
-        atomic_store_explicit(&buffer->owner.refs, 1, memory_order_relaxed);
-        buffer_set_use(buffer, use);
-    } else {
+    if (!buffer) {
         int err = buffer_charge(buffers, capacity, claim);
         if (err)
             return err;
@@ -203,9 +209,17 @@ int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
         if (err) {
             atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
             pool_count(pool, no_memory_total, 1);
-            return err;
+            if (claim != CLAIM_HEAD)
+                return err;
+            pthread_mutex_lock(&buffers->lock);
+            buffer = reserve_take(buffers, capacity);
+            pthread_mutex_unlock(&buffers->lock);
+            if (!buffer)
+                return err;
         }
     }
+    atomic_store_explicit(&buffer->owner.refs, 1, memory_order_relaxed);
+    buffer_set_use(buffer, use);
     pool_acquire(pool);
     *out = buffer;
     return 0;

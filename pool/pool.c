@@ -217,6 +217,21 @@ static int memory_tier_open(struct spw_pool *pool, const struct settings *settin
     return 0;
 }
 
+/* No engine: nothing can be spilled. */
+static int engine_missing(struct spw_pool *pool, const struct settings *settings, int err)
+{
+    pool->engine = NULL;
+    if (err == -ENOMEM)
+        return err;
+    log_line(&pool->log, settings->strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN,
+             "no I/O engine can be started (%s)%s", strerrorname_np(-err),
+             settings->strict ? "" : ": nothing is spilled");
+    if (settings->strict)
+        return -EOPNOTSUPP;
+    pool_fallback(pool, "no-engine");
+    return 0;
+}
+
 static int engine_choose(struct spw_pool *pool, const struct settings *settings)
 {
     if (!pool->disk && !pool->memtier)
@@ -234,10 +249,8 @@ static int engine_choose(struct spw_pool *pool, const struct settings *settings)
         config.kind = ENGINE_THREADS;
         err = engine_open(&config, &pool->engine, &(int){0});
     }
-    if (err) {
-        pool->engine = NULL;
-        return err;
-    }
+    if (err)
+        return engine_missing(pool, settings, err);
     if (why) {
         log_line(&pool->log, SPILLWAY_LOG_WARN,
                  "io_uring is refused (%s): threads do the I/O instead; see io_uring_disabled in "
