@@ -21,13 +21,6 @@ static struct flight *flight_of(struct job *job)
 
 /* ---- lending a segment ---- */
 
-/* Keeps a place in the memory tier for as long as somebody reads there. */
-struct slot_owner {
-    struct spw_owner owner; /* first */
-    struct spw_pool *pool;
-    struct memslot slot;
-};
-
 static void slot_last(struct spw_owner *owner)
 {
     struct slot_owner *lent = (struct slot_owner *)owner;
@@ -40,7 +33,7 @@ static void slot_last(struct spw_owner *owner)
     pool_release(pool);
 }
 
-static struct slot_owner *slot_owner_open(struct run *run)
+struct slot_owner *slot_owner_open(struct run *run)
 {
     struct slot_owner *lent = allocator_zeroed(run->pool->allocator, sizeof(*lent));
     if (!lent)
@@ -53,6 +46,13 @@ static struct slot_owner *slot_owner_open(struct run *run)
     return lent;
 }
 
+void slot_owner_undo(struct slot_owner *lent)
+{
+    struct spw_pool *pool = lent->pool;
+    allocator_release(pool->allocator, lent, sizeof(*lent));
+    pool_release(pool); /* not the last: the run has one */
+}
+
 int run_lend_slot(struct run *run, spw_chunks *out)
 {
     struct slot_owner *lent = slot_owner_open(run);
@@ -60,8 +60,7 @@ int run_lend_slot(struct run *run, spw_chunks *out)
         return -ENOMEM;
     spw_bytes bytes = {run->at.slot.data, (size_t)run->bytes, &lent->owner};
     if (spw_chunks_push(out, &bytes, run->pool->allocator)) {
-        allocator_release(run->pool->allocator, lent, sizeof(*lent));
-        pool_release(run->pool); /* not the last: the run has one */
+        slot_owner_undo(lent);
         return -ENOMEM;
     }
     run->place = PLACE_NONE; /* the bytes keep it now */
@@ -141,8 +140,7 @@ static int load_from_memory(struct flight *flight)
     if (!err)
         err = chunks_rebuild(run, run->at.slot.data, &lent->owner, &flight->chunks);
     if (err) {
-        allocator_release(pool->allocator, lent, sizeof(*lent));
-        pool_release(pool); /* not the last: the run has one */
+        slot_owner_undo(lent);
         return err;
     }
     run->place = PLACE_NONE; /* the chunks keep it now */
@@ -203,7 +201,7 @@ static bool load_again(struct flight *flight, int err)
 {
     struct spw_pool *pool = flight->run->pool;
     if (err == -EBADMSG)
-        pool_count(pool, checksum_errors_total, 1);
+        pool_count(pool, checksum_errors_total, flight->attempts == 0); /* runs, not reads */
     else if (err == -ENOMEM)
         pool_count(pool, no_memory_total, 1);
     else
@@ -293,6 +291,12 @@ int run_load(struct run *run, bool head)
     if (!head)
         pool_count(pool, prefetched_runs_total, 1);
     pthread_mutex_lock(&pool->lock);
+    if (run->state != RUN_STORED) { /* it is being demoted since a moment ago */
+        pthread_mutex_unlock(&pool->lock);
+        flight_close(flight);
+        return 0;
+    }
+    memory_remove(run);
     run->flight = flight;
     run->state = RUN_READING;
     pthread_mutex_unlock(&pool->lock);

@@ -61,12 +61,13 @@ struct spw_pool {
     _Atomic uint64_t in_flight_bytes; /* staged and writing, with their staging buffers */
     _Atomic uint64_t held_bytes;
     _Atomic uint64_t held_retry_ns; /* held runs are not offered before */
-    _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
+    _Atomic unsigned waiters;       /* for progress; seq_cst against the sums that it waits for */
 
     pthread_mutex_t lock;    /* guards the state of runs, and all below */
     pthread_cond_t progress; /* something was written, read or freed */
     struct run *held_first, *held_last;
-    uint64_t held_backoff_ns; /* doubled each time that a held run is refused again */
+    struct run *memory_first, *memory_last; /* stored in memory, the oldest first */
+    uint64_t held_backoff_ns;               /* doubled each time that a held run is refused again */
     char fallbacks[256];
     bool fallback_taken;
 

@@ -205,10 +205,20 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
     case RUN_STORED: {
         if (!run_is_instant(run))
             return -EAGAIN;
-        count_fetched(run);
         int err = run_lend_slot(run, out);
-        if (!err)
+        if (!err) {
+            memory_remove(run);
+            count_fetched(run);
             *fetched = FETCHED_RUN;
+        }
+        return err;
+    }
+    case RUN_DEMOTING: {
+        int err = demote_lend(run, out);
+        if (!err) {
+            count_fetched(run);
+            *fetched = FETCHED_RUN;
+        }
         return err;
     }
     case RUN_READING:
@@ -334,7 +344,12 @@ static void run_drop(spw_handle *handle)
     case RUN_LOADED:
         pool_count(pool, wasted_runs_total, 1);
         break;
+    case RUN_DEMOTING:
+        demote_drop(run);
+        break;
     case RUN_STORED:
+        memory_remove(run);
+        break;
     case RUN_FAILED:
         break;
     }
@@ -370,6 +385,7 @@ static bool run_is_ready(const struct run *run)
     case RUN_WRITING:
         return !run->flight->busy;
     case RUN_STORED:
+    case RUN_DEMOTING:
         return run_is_instant(run);
     case RUN_READING:
         return false;

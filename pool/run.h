@@ -6,6 +6,7 @@
  *
  *   staged -> writing -> stored -> reading -> loaded -> fetched
  *               `-> held (no tier takes it; resident, offered again)
+ *   stored in memory -> demoting -> stored on disk
  *
  * On disk a run is a region: `skip` bytes of a shared page, the payload, and, for more than
  * one chunk, their lengths. It is moved in pieces of at most RUN_MAX_BYTES, one extent each.
@@ -20,6 +21,7 @@ enum run_state {
     RUN_WRITING,
     RUN_HELD,
     RUN_STORED,
+    RUN_DEMOTING, /* stored in memory, on its way to disk */
     RUN_READING,
     RUN_LOADED,
     RUN_FAILED, /* the last read failed; stored as before */
@@ -31,8 +33,12 @@ enum run_place { PLACE_NONE, PLACE_MEMORY, PLACE_DISK };
 struct run {
     spw_handle handle; /* first */
     struct spw_pool *pool;
-    struct flight *flight; /* while it moves or is loaded or held */
-    spw_waker *waker;      /* armed, with a reference */
+    union {
+        struct flight *flight;     /* while it moves or is loaded or held, else NULL */
+        struct demotion *demotion; /* RUN_DEMOTING */
+    };
+    spw_waker *waker;                      /* armed, with a reference */
+    struct run *memory_prev, *memory_next; /* the pool's list of runs stored in memory */
     uint64_t id;
     uint64_t bytes; /* payload */
     uint64_t checksum;
@@ -144,7 +150,34 @@ void held_remove(struct run *run);
 /* Offers held runs to the tiers again. No lock held. */
 void pool_retry_held(struct spw_pool *pool);
 
+/* ---- demote.c ---- */
+
+/* The pool's list of runs stored in memory, in the order they came. With the lock held. */
+void memory_append(struct run *run);
+void memory_remove(struct run *run);
+
+/*
+ * A fetch or drop of a demoting run, with the lock held. Afterwards the run is the caller's alone;
+ * the write goes on by itself if it has begun. demote_lend() hands the bytes over: 0, -ENOMEM, or
+ * -EAGAIN for a run whose chunks have to be rebuilt (by an engine thread, once it is stored).
+ */
+int demote_lend(struct run *run, spw_chunks *out);
+void demote_drop(struct run *run);
+
 /* ---- load.c ---- */
+
+/* Keeps a place in the memory tier for as long as somebody reads there. */
+struct slot_owner {
+    struct spw_owner owner; /* first */
+    struct spw_pool *pool;
+    struct memslot slot;
+};
+
+/* Holds a reference on the pool; one reference for the caller. NULL without memory. */
+struct slot_owner *slot_owner_open(struct run *run);
+
+/* Undoes slot_owner_open(): the place stays the run's. */
+void slot_owner_undo(struct slot_owner *lent);
 
 /* Whether a stored run can be fetched without I/O or work. */
 static inline bool run_is_instant(const struct run *run)

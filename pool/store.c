@@ -51,17 +51,17 @@ static void gather_piece(struct flight *flight, struct piece piece)
 {
     const struct run *run = flight->run;
     unsigned char *to = flight->buffer->base;
-    uint64_t total = run_total_bytes(run), filled;
+    uint64_t filled = run_total_bytes(run), copied = run->bytes;
     if (run->count > 1) { /* several chunks always fit one piece */
         gather(flight, to);
-        filled = total;
     } else {
         const unsigned char *from = spw_chunks_peek(&flight->chunks)->data;
-        filled = total - piece.offset < piece.len ? total - piece.offset : piece.len;
+        filled -= piece.offset;
+        filled = copied = filled < piece.len ? filled : piece.len;
         memcpy(to, from + piece.offset, filled);
     }
     memset(to + filled, 0, piece.len - filled);
-    pool_count(run->pool, copied_bytes_total, filled);
+    pool_count(run->pool, copied_bytes_total, copied);
 }
 
 /* ---- memory tier ---- */
@@ -86,7 +86,7 @@ static int store_in_memory(struct flight *flight)
     if (pool->checksum == CHECKSUM_ALL)
         run->checksum =
             checksum_update(checksum_identity(pool->id, run->id, run->bytes), slot.data, slot.len);
-    pool_count(pool, copied_bytes_total, source.len);
+    pool_count(pool, copied_bytes_total, run->bytes);
     run->place = PLACE_MEMORY;
     return 0;
 }
@@ -275,6 +275,8 @@ static void store_end(struct flight *flight, int result)
             run->state = RUN_STORED;
             run->flight = NULL;
             pool->held_backoff_ns = 0;
+            if (run->place == PLACE_MEMORY)
+                memory_append(run);
             count_stored(run, flight->direct);
         } else {
             held_append(run);
@@ -299,9 +301,7 @@ static bool store_again(struct flight *flight, int err)
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     unsigned dir = run_extent(run, flight->piece)->dir;
-    if (err == -ENOSPC || err == -EDQUOT)
-        pool_count(pool, enospc_total, 1);
-    else
+    if (err != -ENOSPC && err != -EDQUOT) /* those the disk tier counts */
         pool_count(pool, write_errors_total, 1);
     extents_close(run, flight->piece + 1);
     disk_write_failed(pool->disk, dir, err);

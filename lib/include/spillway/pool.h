@@ -80,6 +80,15 @@ SPILLWAY_API int spw_pool_wait_room(spw_pool *pool, uint64_t timeout_ns);
 /** Gives warm memory that is not in use back to the kernel; returns how many bytes. */
 SPILLWAY_API uint64_t spw_pool_trim(spw_pool *pool);
 
+/**
+ * Starts moving up to `bytes` of what the memory tier holds to the disk tier, what was stored last
+ * first, since a queue needs that last; written straight from the segments. Does not wait. Says
+ * in `*started_bytes` (may be NULL) how much is on its way: 0 when nothing is left to move. Runs
+ * can be fetched all the while, and stay in memory if the write fails. Returns 0, -ENODEV (not both
+ * tiers), -ENOMEM or -EOWNERDEAD.
+ */
+SPILLWAY_API int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *started_bytes);
+
 /** Fills in `*stats` (see stats.h). Returns 0, -EINVAL (size) or -EOWNERDEAD. */
 SPILLWAY_API int spw_pool_stats(const spw_pool *pool, spw_stats *stats);
 

@@ -23,7 +23,8 @@ extern "C" {
     X(budget_bytes, gauge, "the budget")                                                           \
     X(used_bytes, gauge, "of the budget: everything resident in queues and pool")                  \
     X(used_peak_bytes, gauge, "highest used_bytes so far")                                         \
-    X(resident_foreign_bytes, gauge, "payload in queues or staged that lives in the user's memory") \
+    X(resident_foreign_bytes, gauge,                                                               \
+      "payload in queues or staged that lives in the user's memory")                               \
     X(entry_block_bytes, gauge, "blocks that hold queue entries")                                  \
     X(buffer_bytes, gauge, "the pool's own mapped buffers, all of the following seven")            \
     X(slab_bytes, gauge, "buffers that producers fill or queues hold")                             \
@@ -54,6 +55,7 @@ extern "C" {
     X(fetched_bytes_total, counter, "their payload")                                               \
     X(fetched_memory_bytes_total, counter, "the part that came from the memory tier")              \
     X(fetched_disk_bytes_total, counter, "the part that came from the disk tier")                  \
+    X(demoted_bytes_total, counter, "payload moved from the memory tier to disk")                  \
     X(elided_runs_total, counter, "runs fetched or dropped before anything was written")           \
     X(elided_bytes_total, counter, "their payload")                                                \
     X(copied_bytes_total, counter, "payload copied by the library, on any path")                   \
@@ -82,9 +84,9 @@ extern "C" {
 typedef struct spw_stats {
     size_t size; /**< sizeof(spw_stats), set by the caller; set to what was filled in */
     SPILLWAY_STATS_TABLE(SPILLWAY_STATS_FIELD)
-    char engine[16];      /**< "io_uring", "threads" or "none" */
-    char seal_mode[16];   /**< "recycle" or "strict" */
-    char fallbacks[256];  /**< names of the fallbacks taken, separated by spaces */
+    char engine[16];     /**< "io_uring", "threads" or "none" */
+    char seal_mode[16];  /**< "recycle" or "strict" */
+    char fallbacks[256]; /**< names of the fallbacks taken, separated by spaces */
 } spw_stats;
 
 /**
