@@ -120,13 +120,16 @@ int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
     if (view_merge(view, bytes))
         return 1;
     bool fresh = view_needs_block(view);
+    bool apart = !view->last || view->last->paged; /* a stretch of its own */
     if (fresh && !*spare) {
         *spare = view->spare_block;
         view->spare_block = NULL;
     }
-    if (fresh && (!*spare || (view->spare_count == 0 && view_reserve(view))))
+    if (fresh && !*spare)
         return -ENOMEM;
-    if (!view->last || view->last->paged)
+    if (apart && view->spare_count == 0 && view_reserve(view))
+        return -ENOMEM;
+    if (apart)
         stretch_insert(view, view->last, false);
     spw_chunks *list = &view->last->list;
     struct spw_block *block = fresh ? *spare : list->last;
@@ -152,7 +155,7 @@ int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
 /* A queue that is drained as fast as it is filled uses the same block again and again. */
 static void view_keep_block(struct spw_view *view, struct spw_block *block)
 {
-    if (view->spare_block || block->capacity != BLOCK_ENTRIES) {
+    if (view->spare_block || block->capacity != BLOCK_ENTRIES || block->account != view->account) {
         block_close(block);
         return;
     }

@@ -27,7 +27,7 @@ struct spw_view {
     uint64_t resident_bytes, paged_bytes, foreign_bytes;
     struct spw_stretch *spares[VIEW_SPARES];
     unsigned spare_count;
-    struct spw_block *spare_block; /* a resident one of full size, empty; may be NULL */
+    struct spw_block *spare_block; /* resident, of full size, our account's, empty; may be NULL */
     unsigned head_changes; /* times a paged head was replaced: a reader armed with it must wake */
     int fetch_error;       /* of the last fetch at the head, 0 when it worked or none was tried */
 };

@@ -511,6 +511,38 @@ Test(view, spills)
     each_layout(4, visit_spill);
 }
 
+/* ---- pushing ---- */
+
+/* Only a stretch of its own needs a spare stretch: else a push in mid-extend could fail. */
+Test(view, push_needs_no_memory_beside_its_block)
+{
+    struct rig rig;
+    memset(&rig, 0, sizeof(rig));
+    test_account_init(&rig.account);
+    view_init(&rig.view, &fault_allocator, &rig.account.account);
+    cr_assert_eq(view_reserve(&rig.view), 0);
+    while (rig.view.spare_count > 1)
+        fault_allocator.release(fault_allocator.context, rig.view.spares[--rig.view.spare_count],
+                                sizeof(struct spw_stretch));
+    for (size_t c = 0; c < 6; c++) {
+        spw_bytes bytes = stream_piece(chunk_at(c), chunk_len(c));
+        struct spw_block *spare = block_open(&fault_allocator, &rig.account.account, 1, false);
+        fault_alloc_from(1);
+        cr_assert_eq(view_push(&rig.view, &bytes, &spare), 0);
+        fault_alloc_from(0);
+        cr_assert_null(spare);
+    }
+    cr_assert_eq(spw_view_entries(&rig.view), 6);
+    /* Without a block it fails, and takes nothing. */
+    spw_bytes bytes = stream_piece(0, 1);
+    struct spw_block *none = NULL;
+    cr_assert_eq(view_push(&rig.view, &bytes, &none), -ENOMEM);
+    cr_assert_eq(bytes.len, 1);
+    spw_bytes_release(&bytes);
+    cr_assert(view_is_valid(&rig.view));
+    rig_close(&rig);
+}
+
 /* ---- more than a block ---- */
 
 /* Pushes `count` chunks into blocks as a writer fills them. */
