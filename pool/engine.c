@@ -37,6 +37,9 @@ static int open_kind(const struct engine_config *config, const struct engine_ops
     rc = -pthread_cond_init(&engine->wakeup, NULL);
     if (rc < 0)
         goto fail_cond;
+    rc = -pthread_cond_init(&engine->idle, NULL);
+    if (rc < 0)
+        goto fail_idle;
     rc = ops->start(engine, config);
     if (rc < 0)
         goto fail_start;
@@ -44,6 +47,8 @@ static int open_kind(const struct engine_config *config, const struct engine_ops
     return 0;
 
 fail_start:
+    pthread_cond_destroy(&engine->idle);
+fail_idle:
     pthread_cond_destroy(&engine->wakeup);
 fail_cond:
     pthread_mutex_destroy(&engine->lock);
@@ -77,6 +82,7 @@ void engine_close(struct engine *engine)
     for (i = 0; i < engine->thread_count; i++)
         pthread_join(engine->threads[i], NULL);
     engine->ops->release(engine);
+    pthread_cond_destroy(&engine->idle);
     pthread_cond_destroy(&engine->wakeup);
     pthread_mutex_destroy(&engine->lock);
     allocator_release(engine->allocator, engine, engine_bytes(engine->fd_count));
@@ -152,6 +158,7 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
         list_insert(engine, job, engine->last);
     }
     job->pending = true;
+    engine->outstanding++;
     /* One call is enough until the called thread has come: it takes all that it finds. */
     wake = engine->sleepers > engine->woken;
     if (wake)
@@ -160,6 +167,28 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
     /* From here on the job may be done and gone. */
     if (wake)
         engine->ops->wake(engine, false);
+}
+
+static void outstanding_less_locked(struct engine *engine)
+{
+    if (--engine->outstanding == 0)
+        pthread_cond_broadcast(&engine->idle);
+}
+
+void engine_complete(struct engine *engine, struct job *job)
+{
+    job->complete(job);
+    pthread_mutex_lock(&engine->lock);
+    outstanding_less_locked(engine);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+void engine_wait_idle(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    while (engine->outstanding > 0)
+        pthread_cond_wait(&engine->idle, &engine->lock);
+    pthread_mutex_unlock(&engine->lock);
 }
 
 bool engine_cancel(struct engine *engine, struct job *job)
@@ -171,6 +200,7 @@ bool engine_cancel(struct engine *engine, struct job *job)
     if (was_pending) {
         list_remove(engine, job);
         job->pending = false;
+        outstanding_less_locked(engine);
     }
     pthread_mutex_unlock(&engine->lock);
     return was_pending;

@@ -84,6 +84,9 @@ bool engine_is_pending(struct engine *engine, const struct job *job);
 /* Moves a job that is still pending to the front. */
 void engine_hurry(struct engine *engine, struct job *job);
 
+/* Waits until no job is pending, running or completing. Not from an engine thread. */
+void engine_wait_idle(struct engine *engine);
+
 /* Whether the caller is one of the engine's threads. */
 bool engine_on_thread(const struct engine *engine);
 

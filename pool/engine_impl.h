@@ -39,6 +39,8 @@ struct engine {
 
     pthread_mutex_t lock;
     pthread_cond_t wakeup; /* with lock; io_uring uses it at the start only */
+    pthread_cond_t idle;   /* with lock; `outstanding` fell to 0 */
+    unsigned outstanding;  /* guarded by lock: jobs from submit until `complete` has returned */
     /* Urgent jobs lie before all others; `last_urgent` is NULL where there are none. The list, its
      * links and each job's `pending` are guarded by lock. */
     struct job *first, *last, *last_urgent;
@@ -68,6 +70,9 @@ void engine_awake_locked(struct engine *engine);
 
 /* Runs `prepare`. True: issue the job; false: its result is set. No lock held. */
 bool engine_prepare(struct engine *engine, struct job *job);
+
+/* Calls `complete`, after which the job may be gone. No lock held. */
+void engine_complete(struct engine *engine, struct job *job);
 
 /* What to do with a job after a request for it has ended with a count or -errno. */
 enum job_step {

@@ -33,7 +33,7 @@ static void *thread_main(void *argument)
     while ((job = next_job(engine)) != NULL) {
         if (engine_prepare(engine, job))
             engine_run_io(engine, job, slot);
-        job->complete(job);
+        engine_complete(engine, job);
     }
     return NULL;
 }

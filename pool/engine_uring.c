@@ -169,7 +169,7 @@ static void slot_finish(struct uring *uring, unsigned index)
     slot->next = uring->first_free;
     uring->first_free = index;
     uring->used--;
-    job->complete(job);
+    engine_complete(uring->engine, job);
 }
 
 static void slot_pause(struct uring *uring, unsigned index)
@@ -229,7 +229,7 @@ static unsigned take_jobs(struct uring *uring)
         if (engine_prepare(engine, job))
             slot_issue(uring, slot_acquire(uring, job));
         else
-            job->complete(job);
+            engine_complete(engine, job);
     }
     return taken;
 }

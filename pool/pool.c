@@ -88,6 +88,9 @@ int spw_pool_close_idle(spw_pool *pool)
         return 0;
     if (pool_in_child(pool))
         return -EOWNERDEAD;
+    /* Writes that nobody waits for any more are the pool's own business, not somebody alive. */
+    if (pool->engine)
+        engine_wait_idle(pool->engine);
     if (atomic_load_explicit(&pool->refs, memory_order_acquire) != 1)
         return -EBUSY;
     pool_release(pool);

@@ -46,7 +46,10 @@ SPILLWAY_API int spw_pool_open(const spw_pool_config *config, spw_pool **out);
  */
 SPILLWAY_API int spw_pool_close(spw_pool *pool);
 
-/** As spw_pool_close(), but returns -EBUSY and does nothing while anything of the pool is alive. */
+/**
+ * As spw_pool_close(), but returns -EBUSY and does nothing while anything of the pool is alive.
+ * Waits for I/O in flight first, so not from a callback.
+ */
 SPILLWAY_API int spw_pool_close_idle(spw_pool *pool);
 
 /**
