@@ -382,6 +382,7 @@ Test(segment, locking_refused_is_a_lack_or_an_error)
     cr_assert_eq(segment_open_recycle(&plan, BYTES, &segment, &step), 0);
     cr_assert_eq(segment.lacks, SEGMENT_LACK_MLOCK);
     cr_assert_eq(segment.locked_bytes, 0);
+    cr_assert_eq(fault_calls(FAULT_UNLOCK), 1, "nothing stays half locked");
     close_segment();
     cr_assert_eq(open_strict(&plan, BYTES, 100, true), 0);
     cr_assert_eq(segment.lacks, SEGMENT_LACK_MLOCK);
