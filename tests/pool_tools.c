@@ -11,6 +11,7 @@
 
 #include "../lib/block.h"
 #include "../lib/view.h"
+#include "../pool/engine_impl.h"
 #include "harness.h"
 #include "queue_tools.h"
 
@@ -169,8 +170,22 @@ void identity_holds(const spw_stats *stats)
     cr_assert_leq(stats->memory_tier_bytes, stats->memory_tier_capacity_bytes);
 }
 
-static bool is_quiet(void *bed)
+/* Threads that have told of their last job may still be tidying up after it. */
+static bool engine_sleeps(struct engine *engine)
 {
+    if (!engine)
+        return true;
+    pthread_mutex_lock(&engine->lock);
+    bool sleeps = !engine->first && engine->woken == 0 && engine->sleepers == engine->thread_count;
+    pthread_mutex_unlock(&engine->lock);
+    return sleeps;
+}
+
+static bool is_quiet(void *context)
+{
+    const struct bed *bed = context;
+    if (!engine_sleeps(bed->pool->engine))
+        return false;
     spw_stats stats = bed_stats(bed);
     return stats.in_flight_bytes == 0 && stats.reading_bytes == 0 && stats.staging_bytes == 0 &&
            stats.oldest_request_ns == 0;
