@@ -12,6 +12,7 @@ sys_bytes=$(numfmt --from=iec "${SYS_BYTES:-256M}")
 sys_delay_s=${SYS_DELAY_S:-0.3}
 spillpipe=$BUILD/spillpipe
 sources=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
+. "$sources/lib_stream.sh"
 failed=0
 checks=0
 export LC_ALL=C
@@ -88,13 +89,6 @@ prog() { # name
         [ -x "$built" ] || "${CC:-cc}" -O1 -o "$built" "$sources/prog/$1.c" || return 1
     fi
     echo "$built"
-}
-
-# Data as people have it: a tree of files, repeated when it is small.
-stream() { # bytes
-    (
-        while tar c -C / --ignore-failed-read usr; do :; done 2>/dev/null
-    ) | head -c "$1"
 }
 
 # The consumer's delay: at least sys_delay_s, and until all input is taken, or cannot be; but not

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Shows what spillpipe does: the machine's own /usr, as a tar stream, through 64 MiB of memory to a
-# consumer that comes late and reads slowly. Called by `make demo`.
+# consumer that comes late and reads slowly. Called by `make demo`. Fails when a byte is missing or
+# wrong, or when memory went above the budget and what a program needs beside it.
 #
 #     tools/demo.sh [PATH OF SPILLPIPE]
 #
@@ -14,6 +15,7 @@ spillpipe=$(realpath "${1:-${BUILD:-$here/../build}/spillpipe}")
 bytes=$(numfmt --from=iec "${DEMO_BYTES:-2G}")
 memory=$(numfmt --from=iec "${DEMO_MEMORY:-64M}")
 read -r -a options <<<"${DEMO_OPTIONS:-}"
+slack=$((16 << 20))           # what the program itself may take, and I/O
 late_s=8                      # the consumer starts so much later, ...
 ahead_bytes=$((700 << 20))    # or once the producer is so far ahead, if that takes longer, ...
 latest_s=20                   # but no later than this
@@ -21,6 +23,7 @@ piece_bytes=$((16 << 20))     # then it takes pieces of this size
 pause_s=0.12                  # with a pause after each
 export LC_ALL=C
 . "$here/../tests/lib_cgroup.sh"
+. "$here/../tests/lib_stream.sh"
 
 [ -x "$spillpipe" ] || {
     echo "demo: no $spillpipe: run make first" >&2
@@ -75,14 +78,14 @@ slowly() { # process to watch
     echo $total >"$work/out.bytes"
 }
 
-echo "tar of /usr, the first $((bytes >> 20)) MiB  |  spillpipe --memory $((memory >> 20))M  |  a consumer" \
+echo "tar of /usr, $((bytes >> 20)) MiB of it  |  spillpipe --memory $((memory >> 20))M  |  a consumer" \
     "that starts $late_s s late and reads slowly"
 mkfifo "$work/in" "$work/copy" "$work/out"
 cgroup_open || true
 
 b2sum <"$work/copy" >"$work/in.sum" &
 hash_in=$!
-(tar c -C / usr 2>/dev/null | head -c "$bytes" | tee "$work/copy" >"$work/in"
+(stream "$bytes" | tee "$work/copy" >"$work/in"
     date +%s%N >"$work/in.end") &
 start_ns=$(date +%s%N)
 (
@@ -142,7 +145,11 @@ row "disk tier: spilled, fetched" "$(mib "$(counter spilled_disk_bytes_total)"),
 row "engine" "$(counter engine)"
 row "taken in" "$(rate "$passed" $(($(cat "$work/in.end") - start_ns)))"
 row "handed out" "$(rate "$passed" $elapsed_ns)"
-[ $equal = yes ] || {
-    echo "demo: the hashes differ" >&2
+[ $equal = yes ] && [ "$passed" -eq "$bytes" ] || {
+    echo "demo: the hashes differ, or the stream ended early" >&2
+    exit 1
+}
+[ $((hwm_kib * 1024)) -le $((memory + slack)) ] && [ $charge_peak -le $((memory + slack)) ] || {
+    echo "demo: memory went more than $((slack >> 20)) MiB above the budget" >&2
     exit 1
 }
