@@ -68,7 +68,10 @@ static int amount_parse(const struct option_row *row, const char *text, struct s
         if (amount.bytes < type->min_bytes || (amount.bytes == 0 && !(type->flags & ALLOW_ZERO)))
             return -EINVAL;
     }
-    *(struct amount *)member(row, settings) = amount;
+    /* By member: settings are compared as memory, so what lies between members stays as it is. */
+    struct amount *out = member(row, settings);
+    out->bytes = amount.bytes;
+    out->percent = amount.percent;
     return 0;
 }
 
