@@ -577,6 +577,36 @@ Test(queue, a_lost_head_can_be_skipped)
     rig_close(&rig);
 }
 
+/* Brings the head back and pages it again: another handle, which nobody tried. */
+static void swap_head(spw_policy *policy, spw_view *view)
+{
+    spw_cursor head = spw_view_head(view);
+    cr_assert_eq(spw_view_fetch(view, &head, 0), 1);
+    pager_apply(policy, view);
+}
+
+Test(queue, only_the_run_that_failed_can_be_skipped)
+{
+    static const spw_policy_ops swapping = {
+        .size = sizeof(swapping), .name = "swapper", .apply = swap_head, .close = pager_close};
+    struct rig rig = {0};
+    struct pager pager = {{&pager_ops}, &rig.boxes};
+    spw_queue_options options = {
+        .size = sizeof(options), .writer_policy = &pager.policy, .allocator = &fault_allocator};
+    test_account_init(&rig.account);
+    boxes_init(&rig.boxes);
+    cr_assert_eq(spw_queue_open(&options, &rig.writer, &rig.reader), 0);
+    rig_extend(&rig, 4);
+    rig.boxes.fetch_failures = 1;
+    cr_assert_eq(rig_drain(&rig, 1), -EIO);
+    pager.policy.ops = &swapping;
+    rig_extend(&rig, 4);
+    cr_assert_eq(spw_reader_skip(rig.reader, NULL), -EINVAL);
+    cr_assert_eq(rig_drain(&rig, 1), 1);
+    cr_assert_eq(rig_drain(&rig, 1), 1);
+    rig_close(&rig);
+}
+
 Test(queue, a_head_that_is_not_ready_is_no_failure)
 {
     struct rig rig;

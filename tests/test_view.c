@@ -630,3 +630,27 @@ Test(view, counts_changes_of_a_paged_head)
     cr_assert_eq(rig.view.head_changes, before + 1);
     rig_close(&rig);
 }
+
+/* What came from elsewhere is in no account, so it must not become the queue's own spare. */
+Test(view, keeps_only_blocks_of_its_own_account)
+{
+    struct rig rig;
+    fill_full_blocks(&rig, 2);
+    spw_cursor at = spw_view_head(&rig.view);
+    cr_assert_eq(spw_view_spill(&rig.view, &at, UINT64_MAX, &rig.boxes.strategy), 1);
+    spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
+    for (size_t c = 0; c < 300; c++) {
+        spw_bytes bytes = stream_piece(c, 1);
+        cr_assert_eq(spw_chunks_push(&chunks, &bytes, &fault_allocator), 0);
+    }
+    at = spw_view_head(&rig.view);
+    cr_assert_eq(spw_view_unpage(&rig.view, &at, &chunks, &rig.handle), 0);
+    while (spw_view_entries(&rig.view) > 0) {
+        spw_bytes out;
+        view_pop(&rig.view, &out);
+        spw_bytes_release(&out);
+        cr_assert(!rig.view.spare_block || rig.view.spare_block->account == &rig.account.account);
+    }
+    cr_assert_not_null(rig.view.spare_block, "the queue's own block is kept");
+    rig_close(&rig);
+}
