@@ -651,6 +651,11 @@ Test(view, keeps_only_blocks_of_its_own_account)
         spw_bytes_release(&out);
         cr_assert(!rig.view.spare_block || rig.view.spare_block->account == &rig.account.account);
     }
+    rig_close(&rig);
+    fill_full_blocks(&rig, 1);
+    spw_bytes out;
+    view_pop(&rig.view, &out);
+    spw_bytes_release(&out);
     cr_assert_not_null(rig.view.spare_block, "the queue's own block is kept");
     rig_close(&rig);
 }
