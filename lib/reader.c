@@ -35,7 +35,8 @@ static int head_fetch(struct queue *queue)
             err = started;
     }
     queue_report_foreign(queue, foreign);
-    queue->head_failed = err && err != -EAGAIN;
+    /* Short memory says nothing about the run. */
+    queue->head_failed = err && err != -EAGAIN && err != -ENOMEM;
     queue->failed_changes = view->head_changes;
     return err;
 }

@@ -45,11 +45,14 @@ int spw_policies_open(spw_strategy *strategy, const spw_options *options, spw_po
         prefetch.budget_bytes = pair_size(settings->prefetch, budget_bytes);
         allocator_release(allocator_or_default(NULL), settings, sizeof(*settings));
     }
-    int err = spw_prefetch_open(&prefetch, reader);
+    spw_policy *fetching;
+    int err = spw_prefetch_open(&prefetch, &fetching);
     if (err)
         return err;
     err = spw_threshold_open(strategy, &threshold, writer);
     if (err)
-        (*reader)->ops->close(*reader);
+        fetching->ops->close(fetching);
+    else
+        *reader = fetching;
     return err;
 }

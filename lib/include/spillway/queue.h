@@ -93,26 +93,31 @@ typedef void spw_ready_fn(void *context);
 /**
  * Arms one call of `ready` for when the queue has something to drain (or has
  * ended). Returns 0 when armed, 1 when there is something already (nothing is
- * armed), -errno. Arm again after each call.
+ * armed), -ENOTSUP when the head is a handle that cannot tell and has just said -EAGAIN, or
+ * -EOWNERDEAD. Arm again after each call of `ready`, and after each drain.
  */
 SPILLWAY_API int spw_reader_arm(spw_reader *reader, spw_ready_fn *ready, void *context);
 
 /**
  * An event descriptor for poll, epoll or io_uring, made at the first call and
  * owned by the reader: readable when draining may bring something. Drain until
- * -EAGAIN, then wait; draining resets it, do not read it. Returns the
+ * -EAGAIN, then wait; draining resets it, do not read it. It stays readable over a head
+ * whose fetch fails: skip that, or wait before draining again. Returns the
  * descriptor or -errno (-EMFILE, -ENFILE, -ENOMEM).
  */
 SPILLWAY_API int spw_reader_event_fd(spw_reader *reader);
 
 /**
  * Gives up the run at the head after its fetch failed, and says in
- * `*lost_bytes` (may be NULL) how many bytes that were. Returns 0, or -EINVAL when the
- * head is not a run whose last fetch failed.
+ * `*lost_bytes` (may be NULL) how many bytes that were. Returns 0, -EOWNERDEAD, or -EINVAL when the
+ * head is not a run whose last fetch failed (for want of memory does not count).
  */
 SPILLWAY_API int spw_reader_skip(spw_reader *reader, uint64_t *lost_bytes);
 
-/** Drops what is left and makes the writer's next call return -EPIPE. NULL is harmless. */
+/**
+ * Drops what is left and makes the writer's next call return -EPIPE. Waits for a
+ * callback of spw_reader_arm() that runs on another thread. NULL is harmless.
+ */
 SPILLWAY_API void spw_reader_close(spw_reader *reader);
 
 /** As spw_reader_close(), but the writer gets `err` (negative; 0 stands for -ECONNRESET). */
@@ -132,7 +137,7 @@ typedef struct spw_queue_info {
     uint64_t skipped_bytes_total;
 } spw_queue_info;
 
-/** Either end may ask, from its own thread. Returns 0 or -EINVAL (size). */
+/** Either end may ask, from its own thread. Returns 0, -EINVAL (size) or -EOWNERDEAD. */
 SPILLWAY_API int spw_writer_info(const spw_writer *writer, spw_queue_info *info);
 SPILLWAY_API int spw_reader_info(const spw_reader *reader, spw_queue_info *info);
 
