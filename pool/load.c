@@ -266,40 +266,61 @@ static void load_complete(struct job *job)
         load_end(flight, err);
 }
 
-int run_load(struct run *run, bool head)
+/* A flight for reading a run from `place`, where it is `region_bytes` long. */
+static int load_open(struct run *run, enum run_place place, uint64_t region_bytes, bool head,
+                     struct flight **out)
 {
     struct spw_pool *pool = run->pool;
-    if (run_is_instant(run))
-        return 0;
     struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
     if (!flight)
         return -ENOMEM;
     flight->pool = pool;
     flight->run = run;
-    flight->job = (struct job){.op = run->place == PLACE_MEMORY ? JOB_WORK : JOB_READ,
+    flight->job = (struct job){.op = place == PLACE_MEMORY ? JOB_WORK : JOB_READ,
                                .prepare = load_prepare,
                                .complete = load_complete,
                                .align = 1};
-    if (run->place == PLACE_DISK) {
-        int err = buffer_acquire(&pool->buffers, run_region_bytes(run), USE_READING,
-                                 head ? CLAIM_HEAD : CLAIM_WITHIN, &flight->buffer);
-        if (err) {
-            allocator_release(pool->allocator, flight, sizeof(*flight));
-            return err;
-        }
-    }
-    if (!head)
-        pool_count(pool, prefetched_runs_total, 1);
-    pthread_mutex_lock(&pool->lock);
-    if (run->state != RUN_STORED) { /* it is being demoted since a moment ago */
+    *out = flight;
+    if (place != PLACE_DISK)
+        return 0;
+    int err = buffer_acquire(&pool->buffers, region_bytes, USE_READING,
+                             head ? CLAIM_HEAD : CLAIM_WITHIN, &flight->buffer);
+    if (err)
+        allocator_release(pool->allocator, flight, sizeof(*flight));
+    return err;
+}
+
+int run_load(struct run *run, bool head)
+{
+    struct spw_pool *pool = run->pool;
+    for (;;) {
+        pthread_mutex_lock(&pool->lock);
+        bool needed = run->state == RUN_STORED && !run_is_instant(run);
+        enum run_place place = (enum run_place)run->place;
+        uint64_t region_bytes = run_region_bytes(run);
         pthread_mutex_unlock(&pool->lock);
-        flight_close(flight);
+        if (!needed)
+            return 0;
+        struct flight *flight;
+        int err = load_open(run, place, region_bytes, head, &flight);
+        if (err)
+            return err;
+        /* Meanwhile a demotion may have begun, or even be over. */
+        pthread_mutex_lock(&pool->lock);
+        bool moved = run->state != RUN_STORED || run->place != place;
+        if (!moved) {
+            memory_remove(run);
+            run->flight = flight;
+            run->state = RUN_READING;
+        }
+        pthread_mutex_unlock(&pool->lock);
+        if (moved) {
+            flight_close(flight);
+            continue;
+        }
+        if (!head)
+            pool_count(pool, prefetched_runs_total, 1);
+        engine_submit(pool->engine, &flight->job, head);
         return 0;
     }
-    memory_remove(run);
-    run->flight = flight;
-    run->state = RUN_READING;
-    pthread_mutex_unlock(&pool->lock);
-    engine_submit(pool->engine, &flight->job, head);
-    return 0;
 }

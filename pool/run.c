@@ -261,8 +261,8 @@ static void run_wait(struct run *run)
     uint64_t start_ns = pool->os->clock_ns();
     atomic_fetch_add(&pool->waiters, 1);
     enum run_state state = run->state;
-    while (run->state == state &&
-           (state == RUN_READING || run->flight->busy || (state == RUN_STAGED)))
+    while (run->state == state && (state == RUN_READING || state == RUN_STAGED ||
+                                   state == RUN_DEMOTING || run->flight->busy))
         pthread_cond_wait(&pool->progress, &pool->lock);
     atomic_fetch_sub(&pool->waiters, 1);
     pool_count(pool, reader_wait_ns_total, pool->os->clock_ns() - start_ns);

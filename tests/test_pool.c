@@ -326,7 +326,6 @@ Test(pool, busy_and_dropped_ends_by_itself)
     cr_assert_eq(arm(hand.handles[0], &bell), 0);
     hand.handles[0]->ops->drop(hand.handles[0]);
     cr_assert_eq(atomic_load(&bell.holders), 0, "a dropped handle keeps nobody");
-    cr_assert_eq(spw_pool_close_idle(hand.bed.pool), -EBUSY);
     gate_open();
     wait_stat(&hand.bed, runs, ==, 0);
     spw_stats stats = bed_quiet(&hand.bed);
@@ -617,6 +616,150 @@ Test(pool, head_overtakes)
     cr_assert(chunks_are(&out, 9 * 512 * KIB, 1, 512 * KIB));
     hand.count--;
     drop_all(&hand);
+    hand_close(&hand);
+}
+
+/* ---- demotion ---- */
+
+static const struct setting both[] = {
+    {"memory", "64MiB"}, {"memory_tier", "32MiB"}, {"engine", "threads"}, {NULL, NULL}};
+
+/* A run in the memory tier, and its demotion stopped at the device. */
+static void demote_begin(struct hand *hand, spw_chunks chunks)
+{
+    uint64_t started, bytes = chunks.bytes;
+    hand_open(hand, both, 1);
+    cr_assert_eq(hand_spill(hand, chunks), 1);
+    wait_state(hand->handles[0], RUN_STORED);
+    cr_assert_eq(bed_quiet(&hand->bed).memory_tier_stored_bytes > 0, 1);
+    gate_shut(FAULT_PWRITE);
+    cr_assert_eq(spw_pool_demote(hand->bed.pool, bytes - 1, &started), 0);
+    cr_assert_eq(started, 0, "more than asked for");
+    cr_assert_eq(spw_pool_demote(hand->bed.pool, bytes, &started), 0);
+    cr_assert_eq(started, bytes);
+    gate_wait(1);
+    cr_assert_eq((int)state_of(hand->handles[0]), RUN_DEMOTING);
+}
+
+static void nothing_stored(struct hand *hand)
+{
+    spw_stats stats = bed_quiet(&hand->bed);
+    cr_assert_eq(stats.disk_stored_bytes + stats.memory_tier_stored_bytes, 0);
+    cr_assert_eq(stats.runs, 0);
+    hand_close(hand);
+}
+
+Test(pool, demoting_is_handed_over)
+{
+    struct hand hand;
+    spw_chunks out;
+    demote_begin(&hand, stream_chunks(3, 1, CHUNK));
+    struct bell bell = bell_make();
+    cr_assert_eq(arm(hand.handles[0], &bell), 1);
+    cr_assert_eq(fetch_nowait(hand.handles[0], &out), 0);
+    cr_assert_eq(bed_stats(&hand.bed).fetched_memory_bytes_total, CHUNK);
+    gate_open();
+    bed_quiet(&hand.bed);
+    cr_assert(chunks_are(&out, 3, 1, CHUNK));
+    cr_assert_eq(bed_stats(&hand.bed).demoted_bytes_total, 0);
+    nothing_stored(&hand);
+}
+
+/* Several chunks have to be rebuilt, from where they are in the end. */
+Test(pool, demoting_many_chunks_makes_a_fetch_wait)
+{
+    struct hand hand;
+    struct fetcher fetcher = {0};
+    demote_begin(&hand, stream_chunks(3, 300, 1000));
+    struct bell bell = bell_make();
+    spw_chunks out;
+    cr_assert_eq(fetch_nowait(hand.handles[0], &out), -EAGAIN);
+    cr_assert_eq(arm(hand.handles[0], &bell), 0);
+    fetcher.handle = hand.handles[0];
+    cr_assert_eq(pthread_create(&fetcher.thread, NULL, fetcher_main, &fetcher), 0);
+    for (int i = 0; i < 20; i++)
+        nap();
+    gate_open();
+    pthread_join(fetcher.thread, NULL);
+    bell_must_ring(&bell);
+    cr_assert_eq(fetcher.err, 0);
+    cr_assert(chunks_are(&fetcher.chunks, 3, 300, 1000));
+    spw_stats stats = bed_stats(&hand.bed);
+    cr_assert_eq(stats.demoted_bytes_total, 300000);
+    cr_assert_eq(stats.fetched_disk_bytes_total, 300000);
+    nothing_stored(&hand);
+}
+
+Test(pool, demoting_and_dropped_ends_by_itself)
+{
+    struct hand hand;
+    demote_begin(&hand, stream_chunks(3, 300, 1000));
+    drop_all(&hand);
+    gate_open();
+    nothing_stored(&hand);
+}
+
+Test(pool, demoted_comes_back_from_disk)
+{
+    struct hand hand;
+    spw_chunks out;
+    demote_begin(&hand, stream_chunks(3, 1, 5 * MIB + 11));
+    gate_open();
+    wait_state(hand.handles[0], RUN_STORED);
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.memory_tier_stored_bytes, 0);
+    cr_assert_eq(stats.demoted_bytes_total, 5 * MIB + 11);
+    cr_assert_eq(stats.copied_bytes_total, 5 * MIB + 11, "no second copy");
+    cr_assert_eq(fetch(hand.handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert(chunks_are(&out, 3, 1, 5 * MIB + 11));
+    nothing_stored(&hand);
+}
+
+Test(pool, failed_demotion_leaves_the_run_in_memory)
+{
+    struct hand hand;
+    spw_chunks out;
+    demote_begin(&hand, stream_chunks(3, 1, 3 * MIB));
+    fault_fail(FAULT_PWRITE, 0, FAULT_ALWAYS, -EIO);
+    gate_open(); /* the first piece passes, the second fails */
+    wait_state(hand.handles[0], RUN_STORED);
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.disk_stored_bytes, 0);
+    cr_assert_eq(stats.quarantined_dirs, 1);
+    cr_assert_eq(stats.demoted_bytes_total, 0);
+    uint64_t reads = fault_calls(FAULT_PREAD);
+    cr_assert_eq(fetch(hand.handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert_eq(fault_calls(FAULT_PREAD), reads);
+    cr_assert(chunks_are(&out, 3, 1, 3 * MIB));
+    nothing_stored(&hand);
+}
+
+Test(pool, demotion_without_memory_changes_nothing)
+{
+    struct hand hand;
+    spw_chunks out;
+    uint64_t started = 1;
+    hand_open(&hand, both, 1);
+    hand_spill(&hand, stream_chunks(3, 1, 5 * MIB));
+    wait_state(hand.handles[0], RUN_STORED);
+    bed_quiet(&hand.bed);
+    for (uint64_t n = 1; n <= 3; n++) {
+        fault_alloc_after(n);
+        cr_assert_eq(spw_pool_demote(hand.bed.pool, UINT64_MAX, &started), -ENOMEM);
+        cr_assert_eq(started, 0);
+        cr_assert_eq((int)state_of(hand.handles[0]), RUN_STORED);
+    }
+    fault_alloc_after(0);
+    cr_assert_eq(fetch_nowait(hand.handles[0], &out), 0);
+    cr_assert(chunks_are(&out, 3, 1, 5 * MIB));
+    nothing_stored(&hand);
+}
+
+Test(pool, demotion_needs_both_tiers)
+{
+    struct hand hand;
+    hand_open(&hand, on_disk, 1);
+    cr_assert_eq(spw_pool_demote(hand.bed.pool, MIB, NULL), -ENODEV);
     hand_close(&hand);
 }
 

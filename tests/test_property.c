@@ -351,6 +351,16 @@ static void do_quiet(struct world *world)
     cr_assert_eq(stats.lost_runs_total, 0);
 }
 
+/* From the memory tier to disk, where there are both. */
+static void do_demote(struct world *world)
+{
+    uint64_t most = random_below(&world->random, 4 * MIB), started;
+    int err = spw_pool_demote(world->bed.pool, most, &started);
+    cr_assert(err == 0 || err == -ENODEV || is_passing(world, err), "demote: %d", err);
+    if (!err)
+        cr_assert_leq(started, most);
+}
+
 static void drain_to_end(struct world *world, struct line *line)
 {
     fault_alloc_after(0);
@@ -419,8 +429,10 @@ static void operate(struct world *world, struct line *line)
         do_info(line);
     else if (what < 990)
         kept_release(&world->kept[random_below(random, KEPT_MAX)]);
-    else if (what < 995)
+    else if (what < 992)
         spw_pool_trim(world->bed.pool);
+    else if (what < 995)
+        do_demote(world);
     else if (what < 998)
         do_quiet(world);
     else if (random_percent(random, 50))
@@ -560,6 +572,7 @@ Test(property, memory_then_disk_ring)
     spw_stats stats = run_world("memory_then_disk_ring", settings, 1, 3, false);
     cr_assert_gt(stats.fetched_memory_bytes_total, 0);
     cr_assert_gt(stats.fetched_disk_bytes_total, 0);
+    cr_assert_gt(stats.demoted_bytes_total, 0);
 }
 
 Test(property, memory_strict_then_disk_threads)
@@ -571,6 +584,7 @@ Test(property, memory_strict_then_disk_threads)
     spw_stats stats = run_world("memory_strict_then_disk_threads", settings, 1, 2, false);
     cr_assert_gt(stats.fetched_memory_bytes_total, 0);
     cr_assert_gt(stats.fetched_disk_bytes_total, 0);
+    cr_assert_gt(stats.demoted_bytes_total, 0);
 }
 
 /* Tiers that are nearly always full. */
