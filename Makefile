@@ -28,6 +28,8 @@ WERROR ?= $(if $(wildcard .git),1,0)
 JOBS ?= 2
 # The share, in percent, of their usual length that long random tests run for.
 SPILLWAY_TEST_SCALE ?= 100
+# How long each part of check-soak takes, in seconds.
+SOAK_S ?= 20
 # For a sanitizer build: the list given to -fsanitize. PLAIN=1 builds tests without Criterion.
 SANITIZE ?=
 PLAIN ?= 0
@@ -217,7 +219,7 @@ SCRIPTS := $(if $(filter 1,$(PLAIN)),,$(sort $(wildcard tests/check_*.sh tests/s
 RUN_TESTS = BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' RUNNER='$(RUNNER)' TESTS='$(TESTS)' \
 	SPILLWAY_TEST_SCALE='$(SPILLWAY_TEST_SCALE)' bash tests/run.sh
 
-.PHONY: check check-run check-asan check-tsan check-valgrind
+.PHONY: check check-run check-asan check-tsan check-soak soak-run check-valgrind
 check: deps ## install what is missing, build, run every test (TESTS="queue pool": only those)
 	@+$(AGAIN) check-run
 
@@ -236,6 +238,13 @@ check-tsan: deps ## the suites with ThreadSanitizer
 	@+TSAN_OPTIONS=second_deadlock_stack=1:die_after_fork=0 SPILLWAY_TEST_SCALE=10 \
 	    SPILLWAY_TEST_UNDER=thread TEST_LIMIT_S=600 \
 	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread PLAIN=1 CFLAGS='-O1 -g' check-run
+
+check-soak: deps ## writer and reader at full speed for SOAK_S=20 seconds over each tier, with ThreadSanitizer
+	@+TSAN_OPTIONS=second_deadlock_stack=1 \
+	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g' soak-run
+
+soak-run: $(BUILD)/tests/prog/soak
+	@BUILD='$(BUILD)' SOAK_S='$(SOAK_S)' bash tests/soak.sh
 
 check-valgrind: ## the suites under valgrind's memcheck
 	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK) valgrind
