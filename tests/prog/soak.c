@@ -74,21 +74,31 @@ static size_t piece_at(uint64_t at, size_t len)
     return left < len ? left : len;
 }
 
+/* Whole words go without a call of memcpy, which is slow where each call is watched. */
 static void content_fill(unsigned char *out, uint64_t at, size_t len)
 {
     for (size_t n; len > 0; out += n, at += n, len -= n) {
         uint64_t word = word_at(at);
         n = piece_at(at, len);
-        memcpy(out, (const unsigned char *)&word + at % sizeof(word), n);
+        if (n == sizeof(word))
+            memcpy(out, &word, sizeof(word));
+        else
+            memcpy(out, (const unsigned char *)&word + at % sizeof(word), n);
     }
 }
 
 static bool content_is(const unsigned char *data, uint64_t at, size_t len)
 {
     for (size_t n; len > 0; data += n, at += n, len -= n) {
-        uint64_t word = word_at(at);
+        uint64_t word = word_at(at), found = 0;
         n = piece_at(at, len);
-        if (memcmp(data, (const unsigned char *)&word + at % sizeof(word), n) != 0)
+        if (n == sizeof(word))
+            memcpy(&found, data, sizeof(found));
+        else
+            memcpy((unsigned char *)&found + at % sizeof(word), data, n);
+        if (n == sizeof(word) ? found != word
+                              : memcmp((unsigned char *)&found + at % sizeof(word),
+                                       (unsigned char *)&word + at % sizeof(word), n) != 0)
             return false;
     }
     return true;
