@@ -234,13 +234,14 @@ check-asan: deps ## the suites with AddressSanitizer, leaks included, and UBSan
 	    SPILLWAY_TEST_SCALE=50 SPILLWAY_TEST_UNDER=address \
 	    $(AGAIN) BUILD=$(BUILD)/asan SANITIZE=address,undefined PLAIN=1 CFLAGS='-O1 -g' check-run
 
+TSAN := suppressions=tests/tsan.supp:print_suppressions=0:second_deadlock_stack=1:die_after_fork=0
 check-tsan: deps ## the suites with ThreadSanitizer
-	@+TSAN_OPTIONS=second_deadlock_stack=1:die_after_fork=0 SPILLWAY_TEST_SCALE=10 \
+	@+TSAN_OPTIONS='$(TSAN)' SPILLWAY_TEST_SCALE=10 \
 	    SPILLWAY_TEST_UNDER=thread TEST_LIMIT_S=600 \
 	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread PLAIN=1 CFLAGS='-O1 -g' check-run
 
 check-soak: deps ## writer and reader at full speed for SOAK_S=20 seconds over each tier, with ThreadSanitizer
-	@+TSAN_OPTIONS=second_deadlock_stack=1 \
+	@+TSAN_OPTIONS='$(TSAN)' \
 	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g' soak-run
 
 soak-run: $(BUILD)/tests/prog/soak
