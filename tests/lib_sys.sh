@@ -93,10 +93,11 @@ prog() { # name
 
 # The consumer's delay: at least sys_delay_s, and until all input is taken, or cannot be; but not
 # for ever, however slow the machine is.
+sys_patience_s=20
 come_late() {
     local try
     sleep "$sys_delay_s"
-    for try in $(seq 200); do
+    for try in $(seq $((sys_patience_s * 10))); do
         [ -s "$work/in.sum" ] || grep -q 'input waits' "$work/err" && return
         sleep 0.1
     done

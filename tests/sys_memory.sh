@@ -55,13 +55,16 @@ for engine in io_uring threads; do
         --engine $engine
 done
 measured "disk tier, 64 MiB" $(((64 << 20) + slack)) --memory 64M --dir "$work/scratch"
-# The data is larger than the limit, so a tier that took all it was promised would be killed.
+# The data is larger than the limit, so a tier that took all it was promised would be killed; the
+# consumer comes once all of it is taken.
 [ "$sys_bytes" -lt $((512 << 20)) ] && sys_bytes=$((512 << 20))
+sys_patience_s=120
 measured "a memory tier beyond the limit gives way to disk" $limit --memory $budget \
     --memory-tier 1G --dir "$work/scratch" && {
     check "it took something" at_least spilled_memory_bytes_total 1
-    check "and the disk the rest" at_least spilled_disk_bytes_total $((sys_bytes / 4))
+    check "and the disk some of the rest" at_least spilled_disk_bytes_total $((1 << 20))
 }
+sys_patience_s=20
 measured "a memory tier beyond the limit, nothing else: input waits" $limit --memory $budget \
     --memory-tier 1G --tiers memory
 measured "defaults" $limit
