@@ -154,10 +154,28 @@ static int bounded_check(struct spw_pool *pool, uint64_t bytes)
     return fits && taken ? 0 : -ENOSPC;
 }
 
+/* What was taken in may have to replace warm memory; else it is over the budget. */
+static void make_room(struct spw_pool *pool)
+{
+    uint64_t used = budget_used(pool);
+    if (used > pool->budget_bytes)
+        used -= buffers_trim(&pool->buffers, used - pool->budget_bytes);
+    if (used <= pool->budget_bytes)
+        return;
+    pool_count(pool, over_budget_total, 1);
+    bool full = !pool->engine || atomic_load(&pool->held_bytes) > 0 || !pool_accepts(pool);
+    if (full && !atomic_exchange_explicit(&pool->told_over, true, memory_order_relaxed))
+        log_line(&pool->log, SPILLWAY_LOG_WARN,
+                 "no tier takes more: the budget of %llu bytes is exceeded from now on",
+                 (unsigned long long)pool->budget_bytes);
+}
+
 int budget_settle(struct spw_pool *pool, unsigned flags)
 {
-    if ((flags & SPILLWAY_EXTEND_NOWAIT) || !writer_must_wait(pool, 0))
+    if ((flags & SPILLWAY_EXTEND_NOWAIT) || !writer_must_wait(pool, 0)) {
+        make_room(pool);
         return 0;
+    }
     wait_in_flight(pool, 0);
     return 1;
 }

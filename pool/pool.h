@@ -62,6 +62,7 @@ struct spw_pool {
     _Atomic uint64_t held_bytes;
     _Atomic uint64_t held_retry_ns; /* held runs are not offered before */
     _Atomic unsigned waiters;       /* for progress; seq_cst against the sums that it waits for */
+    _Atomic bool told_over;         /* that the budget is exceeded: once */
 
     pthread_mutex_t lock;    /* guards the state of runs, and all below */
     pthread_cond_t progress; /* something was written, read or freed */
