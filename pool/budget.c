@@ -75,7 +75,7 @@ uint64_t budget_room(struct spw_pool *pool)
     if (!pool->engine)
         return 0;
     pool_retry_held(pool); /* what was refused goes first */
-    if (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) > 0 || !pool_accepts(pool))
+    if (held_is_full(pool) || !pool_accepts(pool))
         return 0;
     uint64_t in_flight = atomic_load_explicit(&pool->in_flight_bytes, memory_order_relaxed);
     if (in_flight == 0)
@@ -96,9 +96,9 @@ static bool over_mark(struct spw_pool *pool, uint64_t bytes)
 static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
 {
     uint64_t in_flight = atomic_load(&pool->in_flight_bytes);
-    return in_flight > 0 && over_mark(pool, bytes) &&
-           (in_flight + budget_run_bytes(pool) > pool->window_bytes ||
-            atomic_load(&pool->held_bytes) > 0 || !pool_accepts(pool));
+    return in_flight > 0 && over_mark(pool, bytes) && !pool_on_engine(pool) &&
+           (in_flight + budget_run_bytes(pool) > pool->window_bytes || held_is_full(pool) ||
+            !pool_accepts(pool));
 }
 
 /* Sleeps until the next progress or `deadline_ns` (SPILLWAY_FOREVER: none). With the lock held. */
@@ -139,31 +139,47 @@ static void wait_in_flight(struct spw_pool *pool, uint64_t bytes)
 
 /*
  * For who would rather be refused than go over the budget: over the mark, everything in flight must
- * land first, and then a tier must take what will be spilled. 0, -EAGAIN (something is in flight)
- * or -ENOSPC.
+ * land first, and then a tier must take what will be spilled. Returns 0, or 1: wait for what is in
+ * flight, -EAGAIN: readers hold the budget, -ENOSPC: no tier takes more, -EMSGSIZE: never.
  */
 static int bounded_check(struct spw_pool *pool, uint64_t bytes)
 {
     if (!over_mark(pool, bytes))
         return 0;
+    if (bytes > pool->budget_bytes)
+        return -EMSGSIZE;
     pool_retry_held(pool);
     if (atomic_load(&pool->in_flight_bytes) > 0)
-        return -EAGAIN;
-    bool fits = budget_used_by_writers(pool) + bytes <= pool->budget_bytes;
-    bool taken = pool->engine && atomic_load(&pool->held_bytes) == 0 && pool_accepts(pool);
-    return fits && taken ? 0 : -ENOSPC;
+        return 1;
+    if (!pool->engine || held_is_full(pool) || !pool_accepts(pool))
+        return -ENOSPC;
+    uint64_t used = budget_used(pool), warm = buffers_used(&pool->buffers, USE_WARM);
+    return used - (warm < used ? warm : used) + bytes <= pool->budget_bytes ? 0 : -EAGAIN;
+}
+
+static int bounded_admit(struct spw_pool *pool, uint64_t bytes, bool may_wait)
+{
+    for (;;) {
+        int err = bytes > 0 ? bounded_check(pool, bytes) : 0;
+        if (err != 1)
+            return err;
+        if (!may_wait)
+            return -EAGAIN;
+        wait_in_flight(pool, bytes);
+    }
 }
 
 /* What was taken in may have to replace warm memory; else it is over the budget. */
 static void make_room(struct spw_pool *pool)
 {
     uint64_t used = budget_used(pool);
-    if (used > pool->budget_bytes)
-        used -= buffers_trim(&pool->buffers, used - pool->budget_bytes);
     if (used <= pool->budget_bytes)
         return;
+    buffers_trim(&pool->buffers, used - pool->budget_bytes);
+    if (budget_used(pool) <= pool->budget_bytes)
+        return;
     pool_count(pool, over_budget_total, 1);
-    bool full = !pool->engine || atomic_load(&pool->held_bytes) > 0 || !pool_accepts(pool);
+    bool full = !pool->engine || held_is_full(pool) || !pool_accepts(pool);
     if (full && !atomic_exchange_explicit(&pool->told_over, true, memory_order_relaxed))
         log_line(&pool->log, SPILLWAY_LOG_WARN,
                  "no tier takes more: the budget of %llu bytes is exceeded from now on",
@@ -182,16 +198,9 @@ int budget_settle(struct spw_pool *pool, unsigned flags)
 
 int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wait)
 {
-    bool may_wait = !(flags & SPILLWAY_EXTEND_NOWAIT);
-    if (flags & SPILLWAY_EXTEND_BOUNDED) {
-        int err;
-        while (bytes > 0 && (err = bounded_check(pool, bytes))) {
-            if (err != -EAGAIN || !may_wait)
-                return err;
-            wait_in_flight(pool, bytes);
-        }
-        return 0;
-    }
+    bool may_wait = !(flags & SPILLWAY_EXTEND_NOWAIT) && !pool_on_engine(pool);
+    if (flags & SPILLWAY_EXTEND_BOUNDED)
+        return bounded_admit(pool, bytes, may_wait);
     while (writer_must_wait(pool, bytes)) {
         if (!may_wait)
             return -EAGAIN;
@@ -202,19 +211,22 @@ int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wai
     return 0;
 }
 
-int spw_pool_wait_room(spw_pool *pool, uint64_t timeout_ns)
+int spw_pool_wait_room(spw_pool *pool, uint64_t bytes, uint64_t timeout_ns)
 {
     if (pool_in_child(pool))
         return -EOWNERDEAD;
+    if (pool_on_engine(pool))
+        return -EDEADLK;
     /* A full tier says nothing when its backoff has run out, so look again now and then. */
     static const uint64_t look_ns = 100000000;
     uint64_t now_ns = pool->os->clock_ns();
     uint64_t deadline_ns =
         timeout_ns > SPILLWAY_FOREVER - now_ns ? SPILLWAY_FOREVER : now_ns + timeout_ns;
-    size_t bytes = budget_run_bytes(pool);
-    int err = 0;
+    if (bytes == 0)
+        bytes = budget_run_bytes(pool);
+    int err;
     waiters_add(pool, 1);
-    while (bounded_check(pool, bytes)) {
+    while ((err = bounded_check(pool, bytes)) && err != -EMSGSIZE) {
         now_ns = pool->os->clock_ns();
         if (now_ns >= deadline_ns) {
             err = -ETIMEDOUT;

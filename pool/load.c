@@ -29,7 +29,7 @@ static void slot_last(struct spw_owner *owner)
         return; /* the segment is the parent's */
     memtier_release(pool->memtier, &lent->slot);
     allocator_release(pool->allocator, lent, sizeof(*lent));
-    pool_progress(pool);
+    pool_room_freed(pool);
     pool_release(pool);
 }
 

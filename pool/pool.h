@@ -60,9 +60,10 @@ struct spw_pool {
     _Atomic uint64_t next_run_id;
     _Atomic uint64_t in_flight_bytes; /* staged and writing, with their staging buffers */
     _Atomic uint64_t held_bytes;
-    _Atomic uint64_t held_retry_ns; /* held runs are not offered before */
-    _Atomic unsigned waiters;       /* for progress; seq_cst against the sums that it waits for */
-    _Atomic bool told_over;         /* that the budget is exceeded: once */
+    _Atomic uint64_t held_weight_bytes; /* the part that speaks against offering more */
+    _Atomic uint64_t held_retry_ns;     /* held runs are not offered before */
+    _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
+    _Atomic bool told_over;   /* that the budget is exceeded: once */
 
     pthread_mutex_t lock;    /* guards the state of runs, and all below */
     pthread_cond_t progress; /* something was written, read or freed */
@@ -86,6 +87,12 @@ void pool_release(struct spw_pool *pool); /* the last one ends the pool */
 static inline bool pool_in_child(const struct spw_pool *pool)
 {
     return guard_is_child(&pool->guard);
+}
+
+/* Whether the caller is inside a callback on an I/O thread, which must not wait for I/O. */
+static inline bool pool_on_engine(const struct spw_pool *pool)
+{
+    return pool->engine && engine_on_thread(pool->engine);
 }
 
 /* Tells once and counts that something fell back; `name` is a word of letters and dashes. */
@@ -125,7 +132,7 @@ int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wai
 /* Waits once for I/O in flight if a writer has to; returns 1 after waiting, else 0. */
 int budget_settle(struct spw_pool *pool, unsigned flags);
 
-/* Memory or room was given up: wakes who waits for it, and offers held runs again. No lock held. */
+/* Memory was given up: wakes who waits for it. No lock held. */
 void pool_progress(struct spw_pool *pool);
 
 #endif

@@ -53,22 +53,29 @@ struct run *run_open(struct spw_pool *pool, spw_chunks *chunks)
     return run;
 }
 
-void run_free_place(struct run *run)
+void run_free_extents(struct run *run)
 {
     struct spw_pool *pool = run->pool;
-    if (run->place == PLACE_MEMORY) {
-        memtier_release(pool->memtier, &run->at.slot);
-    } else if (run->place == PLACE_DISK) {
-        uint32_t pieces = run_pieces(run);
-        for (uint32_t i = 0; i < pieces; i++)
-            disk_free(pool->disk, run_extent(run, i));
-        if (pieces > 1)
-            allocator_release(pool->allocator, run->at.extents, pieces * sizeof(struct extent));
-    } else {
-        return;
-    }
+    uint32_t pieces = run_pieces(run);
+    for (uint32_t i = 0; i < pieces; i++)
+        disk_free(pool->disk, run_extent(run, i));
+    if (pieces > 1)
+        allocator_release(pool->allocator, run->at.extents, pieces * sizeof(struct extent));
     run->place = PLACE_NONE;
-    pool_retry_held(pool);
+}
+
+/* Gives the stored place back to its tier. No lock held. */
+static void run_free_place(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    if (run->place == PLACE_MEMORY)
+        memtier_release(pool->memtier, &run->at.slot);
+    else if (run->place == PLACE_DISK)
+        run_free_extents(run);
+    else
+        return;
+    run->place = PLACE_NONE;
+    pool_room_freed(pool);
 }
 
 void flight_close(struct flight *flight)

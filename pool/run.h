@@ -126,8 +126,8 @@ struct run *run_open(struct spw_pool *pool, spw_chunks *chunks);
 /* Frees the run's place, flight and memory. No lock held; nobody else knows it. */
 void run_close(struct run *run);
 
-/* Gives the stored place back to its tier. No lock held. */
-void run_free_place(struct run *run);
+/* Gives the extents of a run on disk back. */
+void run_free_extents(struct run *run);
 
 /* Frees a flight with what it holds. No lock held. */
 void flight_close(struct flight *flight);
@@ -144,11 +144,21 @@ void run_stage(struct run *run);
 /* With the lock held: ends the flight's part in the window. */
 void flight_uncharge(struct flight *flight);
 
-/* Takes a held run off the list. With the lock held. */
+/* ---- held.c ---- */
+
+/* The pool's list of held runs. With the lock held. */
+void held_append(struct run *run);
 void held_remove(struct run *run);
 
-/* Offers held runs to the tiers again. No lock held. */
+/* Whether so much is held that no more should be offered. */
+bool held_is_full(const struct spw_pool *pool);
+
+/* Offers held runs to the tiers again, if their time has come. No lock held. */
 void pool_retry_held(struct spw_pool *pool);
+
+/* A tier has room that it did not have: offers held runs at once, and wakes who waits. No lock
+ * held. */
+void pool_room_freed(struct spw_pool *pool);
 
 /* ---- demote.c ---- */
 

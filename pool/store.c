@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The way out: from staged to stored, or to held when no tier takes the run. */
+/* The way out: from staged to stored, or to held (held.c) when no tier takes the run. */
 #include <errno.h>
 #include <string.h>
 
 #include "../lib/alloc.h"
 #include "checksum.h"
 #include "run.h"
-
-/* How long a refused run is held before it is offered again. */
-#define HELD_BACKOFF_FIRST_NS UINT64_C(2000000)
-#define HELD_BACKOFF_LAST_NS  UINT64_C(500000000)
 
 /* After this many failed writes a run is held. Each failure withdraws a directory. */
 enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
@@ -115,49 +111,50 @@ static int region_find(struct flight *flight)
                           &flight->buffer);
 }
 
+/* Finds all extents of the region before the first byte is written. */
 static int extents_open(struct run *run)
 {
-    uint32_t pieces = run_pieces(run);
-    if (pieces == 1)
+    struct spw_pool *pool = run->pool;
+    uint32_t pieces = run_pieces(run), found = 0;
+    int err = 0;
+    if (pieces > 1) {
+        run->at.extents = allocator_zeroed(pool->allocator, pieces * sizeof(struct extent));
+        if (!run->at.extents)
+            return -ENOMEM;
+    }
+    while (!err && found < pieces) {
+        err = disk_alloc(pool->disk, run_piece(run, found).len, run_extent(run, found));
+        found += !err;
+    }
+    if (!err)
         return 0;
-    run->at.extents = allocator_zeroed(run->pool->allocator, pieces * sizeof(struct extent));
-    return run->at.extents ? 0 : -ENOMEM;
+    while (found-- > 0)
+        disk_free(pool->disk, run_extent(run, found));
+    if (pieces > 1)
+        allocator_release(pool->allocator, run->at.extents, pieces * sizeof(struct extent));
+    return err;
 }
 
-/* Frees the extents of the first `pieces` pieces, and the array. */
-static void extents_close(struct run *run, uint32_t pieces)
-{
-    for (uint32_t i = 0; i < pieces; i++)
-        disk_free(run->pool->disk, run_extent(run, i));
-    if (run_pieces(run) > 1)
-        allocator_release(run->pool->allocator, run->at.extents,
-                          run_pieces(run) * sizeof(struct extent));
-    run->place = PLACE_NONE;
-}
-
-/* Gets the next piece ready for the device. Returns JOB_ISSUE or -errno (all extents freed). */
 static int store_on_disk(struct flight *flight)
 {
     struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
-    if (flight->piece == 0) {
-        int err = region_find(flight);
-        if (!err)
-            err = extents_open(run);
-        if (err)
-            return err;
-        flight->checksum = checksum_identity(pool->id, run->id, run->bytes);
-        run->place = PLACE_DISK;
-    }
-    struct piece piece = run_piece(run, flight->piece);
-    struct extent *extent = run_extent(run, flight->piece);
-    int err = disk_alloc(pool->disk, piece.len, extent);
-    if (err) {
-        extents_close(run, flight->piece);
-        flight->piece = 0;
-        flight->issued = false;
+    int err = region_find(flight);
+    if (!err)
+        err = extents_open(run);
+    if (err)
         return err;
-    }
+    run->place = PLACE_DISK;
+    flight->checksum = checksum_identity(run->pool->id, run->id, run->bytes);
+    return 0;
+}
+
+/* Gets the next piece ready for the device. */
+static void store_piece(struct flight *flight)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    struct piece piece = run_piece(run, flight->piece);
+    const struct extent *extent = run_extent(run, flight->piece);
     unsigned char *data = flight->direct ? flight->region + piece.offset : flight->buffer->base;
     if (!flight->direct)
         gather_piece(flight, piece);
@@ -169,25 +166,28 @@ static int store_on_disk(struct flight *flight)
     job->buffer = data;
     job->len = piece.len;
     job->offset = extent->offset;
-    flight->issued = true;
-    return JOB_ISSUE;
 }
 
 /* ---- the job ---- */
 
-/* Picks a tier. Returns as a job's prepare does. */
+/* Picks a tier, unless that is done. Returns as a job's prepare does. */
 static int store_pick(struct flight *flight)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    if (flight->piece > 0)
-        return store_on_disk(flight);
-    if (pool->memtier && memtier_may_accept(pool->memtier, run_total_bytes(run)) &&
-        store_in_memory(flight) == 0) {
-        flight->job.result = 0;
-        return JOB_DONE;
+    if (run->place == PLACE_NONE) {
+        if (pool->memtier && memtier_may_accept(pool->memtier, run_total_bytes(run)) &&
+            store_in_memory(flight) == 0) {
+            flight->job.result = 0;
+            return JOB_DONE;
+        }
+        int err = pool->disk ? store_on_disk(flight) : -ENOSPC;
+        if (err)
+            return err;
     }
-    return pool->disk ? store_on_disk(flight) : -ENOSPC;
+    store_piece(flight);
+    flight->issued = true;
+    return JOB_ISSUE;
 }
 
 static int store_prepare(struct job *job)
@@ -202,6 +202,7 @@ static int store_prepare(struct job *job)
         flight->busy = true;
     }
     pthread_mutex_unlock(&pool->lock);
+    flight->issued = false;
     if (orphan)
         return -ECANCELED;
     int err = store_pick(flight);
@@ -226,35 +227,6 @@ static void count_stored(struct run *run, bool direct)
         pool_count(pool, spilled_disk_bytes_total, run->bytes);
     if (direct && run->place == PLACE_DISK)
         pool_count(pool, direct_bytes_total, run->bytes);
-}
-
-/* With the lock held. */
-static void held_append(struct run *run)
-{
-    struct spw_pool *pool = run->pool;
-    uint64_t backoff_ns = pool->held_backoff_ns * 2;
-    if (backoff_ns < HELD_BACKOFF_FIRST_NS)
-        backoff_ns = HELD_BACKOFF_FIRST_NS;
-    pool->held_backoff_ns = backoff_ns < HELD_BACKOFF_LAST_NS ? backoff_ns : HELD_BACKOFF_LAST_NS;
-    atomic_store(&pool->held_retry_ns, pool->os->clock_ns() + pool->held_backoff_ns);
-    run->state = RUN_HELD;
-    run->flight->held_prev = pool->held_last;
-    run->flight->held_next = NULL;
-    if (pool->held_last)
-        pool->held_last->flight->held_next = run;
-    else
-        pool->held_first = run;
-    pool->held_last = run;
-    atomic_fetch_add(&pool->held_bytes, run->bytes);
-}
-
-void held_remove(struct run *run)
-{
-    struct spw_pool *pool = run->pool;
-    struct run *prev = run->flight->held_prev, *next = run->flight->held_next;
-    *(prev ? &prev->flight->held_next : &pool->held_first) = next;
-    *(next ? &next->flight->held_prev : &pool->held_last) = prev;
-    atomic_fetch_sub(&pool->held_bytes, run->bytes);
 }
 
 /* The run has a place, or none wanted it, or nobody wants it any more. */
@@ -303,10 +275,9 @@ static bool store_again(struct flight *flight, int err)
     unsigned dir = run_extent(run, flight->piece)->dir;
     if (err != -ENOSPC && err != -EDQUOT) /* those the disk tier counts */
         pool_count(pool, write_errors_total, 1);
-    extents_close(run, flight->piece + 1);
+    run_free_extents(run);
     disk_write_failed(pool->disk, dir, err);
     flight->piece = 0;
-    flight->issued = false;
     return ++flight->attempts < WRITE_ATTEMPTS;
 }
 
@@ -316,20 +287,15 @@ static void store_complete(struct job *job)
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     int result = job->result;
-    pthread_mutex_lock(&pool->lock);
-    bool orphan = flight->orphan;
-    pthread_mutex_unlock(&pool->lock);
     bool again = false;
-    if (flight->issued && result < 0 && result != -ECANCELED) {
+    if (flight->issued && result < 0) {
         again = store_again(flight, result);
-    } else if (flight->issued && orphan) {
-        extents_close(run, flight->piece + (result == -ECANCELED ? 0 : 1));
-        flight->piece = 0;
     } else if (flight->issued && flight->piece + 1 < run_pieces(run)) {
         flight->piece++;
         again = true;
     }
-    if (again && !orphan)
+    /* An orphan that is submitted again ends in prepare; what it has on disk is freed with it. */
+    if (again)
         engine_submit(pool->engine, job, false);
     else
         store_end(flight, result);
@@ -351,23 +317,4 @@ void run_stage(struct run *run)
         .op = JOB_WRITE, .prepare = store_prepare, .complete = store_complete, .align = 1};
     atomic_fetch_add(&pool->in_flight_bytes, flight->charge_bytes);
     engine_submit(pool->engine, &flight->job, false);
-}
-
-void pool_retry_held(struct spw_pool *pool)
-{
-    while (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) > 0 &&
-           pool->os->clock_ns() >= atomic_load(&pool->held_retry_ns) && pool_accepts(pool)) {
-        pthread_mutex_lock(&pool->lock);
-        struct run *run = pool->held_first;
-        bool full = atomic_load(&pool->in_flight_bytes) >= pool->window_bytes;
-        if (run && !full) {
-            held_remove(run);
-            run->state = RUN_STAGED;
-            /* Under the lock: once it is unlocked a fetch may take the run and free it. */
-            run_stage(run);
-        }
-        pthread_mutex_unlock(&pool->lock);
-        if (!run || full)
-            return;
-    }
 }

@@ -478,7 +478,7 @@ static void disk_becomes_full(const struct setting *settings, enum fault kind, u
     cr_assert_eq(stats.quarantined_dirs, 0);
     cr_assert_gt(stats.used_bytes, stats.budget_bytes, "bytes stay resident");
     cr_assert_leq(log_lines_with(""), 4, "told once a directory and once for all");
-    cr_assert_eq(spw_pool_wait_room(bed.pool, SECOND_NS / 100), -ETIMEDOUT);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 0, SECOND_NS / 100), -ETIMEDOUT);
     /* Half of it comes out of the handles as it is. */
     spw_bytes bytes;
     for (unsigned i = 0; i < 10; i++) {
@@ -489,7 +489,7 @@ static void disk_becomes_full(const struct setting *settings, enum fault kind, u
     cr_assert_eq(fault_calls(FAULT_PREAD), 0);
     fault_heal(kind);
     for (unsigned i = 0; i < 10000 && bed_stats(&bed).held_bytes > 0; i++)
-        spw_pool_wait_room(bed.pool, SECOND_NS / 100);
+        spw_pool_wait_room(bed.pool, 0, SECOND_NS / 100);
     for (unsigned i = 0; i < 1000 && bed_stats(&bed).spilled_bytes_total == 0; i++) {
         put(&trip, ORIGIN_LOAN, 1, 10);
         nap();
@@ -650,12 +650,12 @@ static void bounded_writer(const struct setting *settings, unsigned dirs)
     cr_assert_gt(taken, 10);
     spw_stats stats = bed_quiet(&bed);
     cr_assert_leq(stats.used_peak_bytes, stats.budget_bytes + 300 * KIB);
-    cr_assert_eq(spw_pool_wait_room(bed.pool, 0), -ETIMEDOUT);
-    cr_assert_eq(spw_pool_wait_room(bed.pool, SECOND_NS / 50), -ETIMEDOUT);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 0, 0), -ETIMEDOUT);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 0, SECOND_NS / 50), -ETIMEDOUT);
     spw_slab *slab;
     cr_assert_eq(spw_pool_slab_open(bed.pool, 256 * KIB, SPILLWAY_EXTEND_BOUNDED, &slab), -ENOSPC);
     cr_assert_eq(take_all(&trip), 0);
-    cr_assert_eq(spw_pool_wait_room(bed.pool, 60 * SECOND_NS), 0);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 0, 60 * SECOND_NS), 0);
     cr_assert_eq(put_flags(&trip, ORIGIN_LOAN, 1, 30000, SPILLWAY_EXTEND_BOUNDED), 0);
     cr_assert_eq(take_all(&trip), 0);
     cr_assert_eq(refused, 1);
@@ -684,7 +684,7 @@ struct room {
 static void *room_main(void *context)
 {
     struct room *room = context;
-    room->err = spw_pool_wait_room(room->pool, SPILLWAY_FOREVER);
+    room->err = spw_pool_wait_room(room->pool, 0, SPILLWAY_FOREVER);
     return NULL;
 }
 
@@ -723,10 +723,10 @@ Test(pool_faults, nowait_while_the_window_is_full)
     cr_assert_leq(bed_stats(&bed).used_peak_bytes, MIB + 128 * KIB);
     spw_slab *slab;
     cr_assert_eq(spw_pool_slab_open(bed.pool, 256 * KIB, SPILLWAY_EXTEND_NOWAIT, &slab), -EAGAIN);
-    cr_assert_eq(spw_pool_wait_room(bed.pool, SECOND_NS / 50), -ETIMEDOUT);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 0, SECOND_NS / 50), -ETIMEDOUT);
     cr_assert_gt(bed_stats(&bed).oldest_request_ns, 0);
     gate_open();
-    cr_assert_eq(spw_pool_wait_room(bed.pool, 60 * SECOND_NS), 0);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 0, 60 * SECOND_NS), 0);
     put(&trip, ORIGIN_LOAN, 1, 30000);
     cr_assert_eq(take_all(&trip), 0);
     trip_close(&trip);

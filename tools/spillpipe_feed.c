@@ -46,7 +46,7 @@ static bool feed_waits(struct feed *feed, int err)
                                    : "all tiers are full: input waits for the consumer");
     }
     meter_enter(&transfer->meter.in, METER_WAITS_INSIDE);
-    int waited = spw_pool_wait_room(transfer->pool, ROOM_WAIT_NS);
+    int waited = spw_pool_wait_room(transfer->pool, 0, ROOM_WAIT_NS);
     if (waited == 0 && err == -ENOMEM) {
         /* The budget has room, the machine has not. */
         struct timespec nap = {.tv_nsec = (long)ROOM_WAIT_NS};

@@ -65,8 +65,8 @@ SPILLWAY_API spw_account *spw_pool_account(spw_pool *pool);
  * A slab in the pool's own memory: bytes cut from it spill without a copy. `capacity_bytes` 0
  * means spw_pool_run_bytes(); more is rounded up to pages. Waits for I/O in flight while the
  * process is over its budget, unless `flags` has SPILLWAY_EXTEND_NOWAIT (-EAGAIN) or
- * SPILLWAY_EXTEND_BOUNDED (-ENOSPC once nothing is in flight and no tier takes more).
- * Returns 0, -ENOMEM, -EAGAIN, -ENOSPC or -EOWNERDEAD. Close it with spw_slab_close().
+ * SPILLWAY_EXTEND_BOUNDED (see spw_writer_extend()).
+ * Returns 0, -ENOMEM, -EAGAIN, -ENOSPC, -EMSGSIZE or -EOWNERDEAD. Close it with spw_slab_close().
  */
 SPILLWAY_API int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags,
                                     spw_slab **out);
@@ -75,10 +75,11 @@ SPILLWAY_API int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsig
 SPILLWAY_API size_t spw_pool_run_bytes(const spw_pool *pool);
 
 /**
- * Waits until the budget has room again or `timeout_ns` is over: for a writer that
- * got -ENOSPC or -EAGAIN. Returns 0, -ETIMEDOUT or -EOWNERDEAD.
+ * Waits until `bytes` more fit into the budget, or `timeout_ns` is over: for a writer that got
+ * -ENOSPC or -EAGAIN. `bytes` 0 means spw_pool_run_bytes(). Returns 0, -ETIMEDOUT, -EMSGSIZE (more
+ * than the whole budget), -EDEADLK (inside a callback on an I/O thread) or -EOWNERDEAD.
  */
-SPILLWAY_API int spw_pool_wait_room(spw_pool *pool, uint64_t timeout_ns);
+SPILLWAY_API int spw_pool_wait_room(spw_pool *pool, uint64_t bytes, uint64_t timeout_ns);
 
 /** Gives warm memory that is not in use back to the kernel; returns how many bytes. */
 SPILLWAY_API uint64_t spw_pool_trim(spw_pool *pool);

@@ -48,6 +48,8 @@ SPILLWAY_API int spw_queue_open(const spw_queue_options *options, spw_writer **w
  *  -ECONNRESET  or the reader's own error, when it closed uncleanly
  *  -EAGAIN      SPILLWAY_EXTEND_NOWAIT, and the call would wait
  *  -ENOSPC      SPILLWAY_EXTEND_BOUNDED, over budget, and no tier takes more
+ *  -EAGAIN      SPILLWAY_EXTEND_BOUNDED, and what readers hold fills the budget
+ *  -EMSGSIZE    SPILLWAY_EXTEND_BOUNDED, and the bytes are more than the whole budget
  *  -EOWNERDEAD  in a forked child
  */
 SPILLWAY_API int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count,
@@ -87,7 +89,10 @@ SPILLWAY_API long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size
 /** 1 when the writer has closed cleanly and everything was drained, else 0. */
 SPILLWAY_API int spw_reader_complete(const spw_reader *reader);
 
-/** Told once that draining may bring something; from any thread, with no lock held. */
+/**
+ * Told once that draining may bring something; from any thread, with no lock held. It may be one of
+ * the pool's I/O threads: be quick there. Calls that would wait for I/O do not wait there.
+ */
 typedef void spw_ready_fn(void *context);
 
 /**
