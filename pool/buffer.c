@@ -45,13 +45,19 @@ struct buffer *buffer_of(const struct spw_pool *pool, const spw_bytes *bytes)
     return buffer->pool == pool ? buffer : NULL;
 }
 
+/* The buffer no longer counts. */
+static void buffer_uncount(struct buffer *buffer)
+{
+    struct buffers *buffers = &buffer->pool->buffers;
+    atomic_fetch_sub(&buffers->total_bytes, (int64_t)buffer->capacity);
+    use_add(buffers, atomic_load_explicit(&buffer->use, memory_order_relaxed),
+            -(int64_t)buffer->capacity);
+}
+
 static void buffer_unmap(struct buffer *buffer)
 {
     struct spw_pool *pool = buffer->pool;
     pool->os->unmap(buffer->base, buffer->capacity);
-    atomic_fetch_sub(&pool->buffers.total_bytes, (int64_t)buffer->capacity);
-    use_add(&pool->buffers, atomic_load_explicit(&buffer->use, memory_order_relaxed),
-            -(int64_t)buffer->capacity);
     allocator_release(pool->allocator, buffer, sizeof(*buffer));
 }
 
@@ -68,18 +74,42 @@ static struct buffer *warm_take_any(struct buffers *buffers)
     return NULL;
 }
 
-uint64_t buffers_trim(struct buffers *buffers, uint64_t bytes)
+/* Takes warm buffers of `bytes` together out of the count; they are unmapped by buffers_reap(). */
+static uint64_t buffers_retire(struct buffers *buffers, uint64_t bytes)
 {
     uint64_t freed = 0;
+    pthread_mutex_lock(&buffers->lock);
     while (freed < bytes) {
-        pthread_mutex_lock(&buffers->lock);
         struct buffer *buffer = warm_take_any(buffers);
-        pthread_mutex_unlock(&buffers->lock);
         if (!buffer)
             break;
         freed += buffer->capacity;
+        buffer_uncount(buffer);
+        buffer->next = buffers->retired;
+        buffers->retired = buffer;
+    }
+    pthread_mutex_unlock(&buffers->lock);
+    return freed;
+}
+
+void buffers_reap(struct buffers *buffers)
+{
+    for (;;) {
+        pthread_mutex_lock(&buffers->lock);
+        struct buffer *buffer = buffers->retired;
+        if (buffer)
+            buffers->retired = buffer->next;
+        pthread_mutex_unlock(&buffers->lock);
+        if (!buffer)
+            return;
         buffer_unmap(buffer);
     }
+}
+
+uint64_t buffers_trim(struct buffers *buffers, uint64_t bytes)
+{
+    uint64_t freed = buffers_retire(buffers, bytes);
+    buffers_reap(buffers);
     return freed;
 }
 
@@ -107,8 +137,10 @@ void buffer_last(struct spw_owner *owner)
         buffer = NULL;
     }
     pthread_mutex_unlock(&buffers->lock);
-    if (buffer)
+    if (buffer) {
+        buffer_uncount(buffer);
         buffer_unmap(buffer);
+    }
     pool_progress(pool);
     pool_release(pool);
 }
@@ -170,22 +202,31 @@ static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity,
     return buffer;
 }
 
-/* Counts `capacity` bytes that are about to be mapped, if the budget or the claim allows them. */
-static int buffer_charge(struct buffers *buffers, size_t capacity, enum buffer_claim claim)
+/* Whether `capacity` more bytes would fit if all warm memory were given up. */
+static bool budget_allows(const struct buffers *buffers, size_t capacity)
+{
+    const struct spw_pool *pool = buffers->pool;
+    uint64_t used = budget_used(pool), warm = buffers_used(buffers, USE_WARM);
+    return used - (warm < used ? warm : used) + capacity <= pool->budget_bytes;
+}
+
+/* A new buffer, counted; warm ones make room for it. */
+static int buffer_add(struct buffers *buffers, size_t capacity, enum buffer_use use,
+                      struct buffer **out)
 {
     struct spw_pool *pool = buffers->pool;
-    uint64_t used = budget_used(pool) + capacity;
-    if (used > pool->budget_bytes)
-        used -= buffers_trim(buffers, used - pool->budget_bytes);
     atomic_fetch_add(&buffers->total_bytes, (int64_t)capacity);
-    used = budget_used(pool);
-    if (used > pool->budget_bytes) {
-        if (claim == CLAIM_WITHIN) {
-            atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
-            return -EAGAIN;
-        }
-        pool_count(pool, over_budget_total, 1);
+    int err = buffer_map(buffers, capacity, use, out);
+    if (err) {
+        atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
+        pool_count(pool, no_memory_total, 1);
+        return err;
     }
+    uint64_t used = budget_used(pool);
+    if (used > pool->budget_bytes)
+        used -= buffers_retire(buffers, used - pool->budget_bytes);
+    if (used > pool->budget_bytes)
+        pool_count(pool, over_budget_total, 1);
     budget_note_peak(pool, used);
     return 0;
 }
@@ -202,21 +243,16 @@ int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
     struct buffer *buffer = buffer_reuse(buffers, capacity, claim);
     pthread_mutex_unlock(&buffers->lock);
     if (!buffer) {
-        int err = buffer_charge(buffers, capacity, claim);
-        if (err)
-            return err;
-        err = buffer_map(buffers, capacity, use, &buffer);
-        if (err) {
-            atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
-            pool_count(pool, no_memory_total, 1);
-            if (claim != CLAIM_HEAD)
-                return err;
+        if (claim == CLAIM_WITHIN && !budget_allows(buffers, capacity))
+            return -EAGAIN;
+        int err = buffer_add(buffers, capacity, use, &buffer);
+        if (err && claim == CLAIM_HEAD) {
             pthread_mutex_lock(&buffers->lock);
             buffer = reserve_take(buffers, capacity);
             pthread_mutex_unlock(&buffers->lock);
-            if (!buffer)
-                return err;
         }
+        if (!buffer)
+            return err;
     }
     atomic_store_explicit(&buffer->owner.refs, 1, memory_order_relaxed);
     buffer_set_use(buffer, use);
@@ -248,7 +284,9 @@ int buffers_init(struct buffers *buffers, struct spw_pool *pool, size_t reserve_
 void buffers_fini(struct buffers *buffers)
 {
     buffers_trim(buffers, UINT64_MAX);
-    if (buffers->reserve)
+    if (buffers->reserve) {
+        buffer_uncount(buffers->reserve);
         buffer_unmap(buffers->reserve);
+    }
     pthread_mutex_destroy(&buffers->lock);
 }

@@ -49,9 +49,10 @@ struct buffer {
 
 struct buffers {
     struct spw_pool *pool;
-    pthread_mutex_t lock;                /* innermost but for the engine's; guards the next three */
+    pthread_mutex_t lock;                /* innermost but for the engine's; guards the next four */
     struct buffer *warm[BUFFER_CLASSES]; /* last in, first out */
     struct buffer *reserve;              /* NULL while it is out */
+    struct buffer *retired;              /* no longer counted, still mapped */
     size_t reserve_capacity;
     _Atomic int64_t use_bytes[BUFFER_USES];
     _Atomic int64_t total_bytes;
@@ -81,6 +82,9 @@ struct buffer *buffer_of(const struct spw_pool *pool, const spw_bytes *bytes);
 
 /* Unmaps warm buffers until `bytes` are freed; returns how many were. */
 uint64_t buffers_trim(struct buffers *buffers, uint64_t bytes);
+
+/* Unmaps what had to make room. Not under a queue's lock: a system call each. */
+void buffers_reap(struct buffers *buffers);
 
 uint64_t buffers_used(const struct buffers *buffers, enum buffer_use use);
 

@@ -207,6 +207,28 @@ void demote_drop(struct run *run)
 
 /* ---- asking for it ---- */
 
+/* Runs whose demotion begins in one go, with the pool's lock held. */
+enum { DEMOTE_BATCH = 32 };
+
+/* With the lock held: begins the next demotion within `bytes`. Returns its bytes, 0 when there is
+ * none, or -ENOMEM. */
+static int64_t demote_next(struct spw_pool *pool, uint64_t bytes)
+{
+    struct run *run = pool->memory_last;
+    if (!run || run->bytes > bytes)
+        return 0;
+    struct demotion *demotion = demotion_open(run);
+    if (!demotion)
+        return -ENOMEM;
+    demotion->job = (struct job){
+        .op = JOB_WRITE, .prepare = demotion_prepare, .complete = demotion_complete, .align = 1};
+    memory_remove(run);
+    run->state = RUN_DEMOTING;
+    run->demotion = demotion;
+    engine_submit(pool->engine, &demotion->job, false);
+    return (int64_t)run->bytes;
+}
+
 int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *started_bytes)
 {
     if (pool_in_child(pool))
@@ -214,27 +236,16 @@ int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *started_bytes)
     if (!pool->disk || !pool->memtier)
         return -ENODEV;
     uint64_t started = 0;
-    int err = 0;
-    pthread_mutex_lock(&pool->lock);
-    while (pool->memory_last && started + pool->memory_last->bytes <= bytes) {
-        struct run *run = pool->memory_last;
-        struct demotion *demotion = demotion_open(run);
-        if (!demotion) {
-            err = started ? 0 : -ENOMEM;
-            break;
+    int64_t moved = 1;
+    while (moved > 0) {
+        pthread_mutex_lock(&pool->lock);
+        for (unsigned i = 0; i < DEMOTE_BATCH && moved > 0; i++) {
+            moved = demote_next(pool, bytes - started);
+            started += moved > 0 ? (uint64_t)moved : 0;
         }
-        demotion->job = (struct job){.op = JOB_WRITE,
-                                     .prepare = demotion_prepare,
-                                     .complete = demotion_complete,
-                                     .align = 1};
-        memory_remove(run);
-        run->state = RUN_DEMOTING;
-        run->demotion = demotion;
-        started += run->bytes;
-        engine_submit(pool->engine, &demotion->job, false);
+        pthread_mutex_unlock(&pool->lock);
     }
-    pthread_mutex_unlock(&pool->lock);
     if (started_bytes)
         *started_bytes = started;
-    return err;
+    return moved < 0 && started == 0 ? -ENOMEM : 0;
 }

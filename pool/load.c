@@ -154,6 +154,7 @@ static int load_prepare(struct job *job)
     struct flight *flight = flight_of(job);
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
+    buffers_reap(&pool->buffers); /* what made room for this read */
     if (run->place == PLACE_MEMORY) {
         job->result = load_from_memory(flight);
         return JOB_DONE;

@@ -88,6 +88,8 @@ int spw_pool_close_idle(spw_pool *pool)
         return 0;
     if (pool_in_child(pool))
         return -EOWNERDEAD;
+    if (atomic_load(&pool->queues) > 0)
+        return -EBUSY; /* at once: writers may keep the engine busy for ever */
     /* Writes that nobody waits for any more are the pool's own business, not somebody alive. */
     if (pool->engine)
         engine_wait_idle(pool->engine);
@@ -139,19 +141,36 @@ static int locks_open(struct spw_pool *pool)
     return err;
 }
 
+/* The budget within what a pool needs and what the limits leave; says so where that is not what was
+ * asked for. */
+static uint64_t budget_choose(struct spw_pool *pool, uint64_t asked, uint64_t limit)
+{
+    /* The rest of the process needs memory too, and beyond a cgroup's limit it would be killed. */
+    uint64_t most = limit / 4 * 3;
+    if (asked < BUDGET_MIN_BYTES) {
+        log_line(&pool->log, SPILLWAY_LOG_WARN,
+                 "memory: a budget of %llu bytes is too small; it is raised to %llu",
+                 (unsigned long long)asked, (unsigned long long)BUDGET_MIN_BYTES);
+        return BUDGET_MIN_BYTES;
+    }
+    if (asked <= most || most < BUDGET_MIN_BYTES)
+        return asked;
+    log_line(&pool->log, SPILLWAY_LOG_WARN,
+             "memory: a budget of %llu bytes does not fit below the limit of %llu (memory cgroup, "
+             "RLIMIT_AS, RLIMIT_DATA or the host); it is lowered to %llu",
+             (unsigned long long)asked, (unsigned long long)limit, (unsigned long long)most);
+    pool_fallback(pool, "budget");
+    return most;
+}
+
 static void budget_open(struct spw_pool *pool, const struct settings *settings, const char *root)
 {
     struct cgroup cgroup;
     cgroup_find(pool->os, root, &cgroup);
     uint64_t limit = memory_limit(pool->os, &cgroup, root);
-    uint64_t budget = amount_of(settings->memory, limit, limit / 2);
-    pool->budget_bytes = budget > BUDGET_MIN_BYTES ? budget : BUDGET_MIN_BYTES;
+    pool->budget_bytes = budget_choose(pool, amount_of(settings->memory, limit, limit / 2), limit);
     uint64_t window = pool->budget_bytes / 4;
     pool->window_bytes = window < WINDOW_MAX_BYTES ? window : WINDOW_MAX_BYTES;
-    if (budget < pool->budget_bytes)
-        log_line(&pool->log, SPILLWAY_LOG_WARN,
-                 "memory: %llu bytes is too small a budget; it is raised to %llu",
-                 (unsigned long long)budget, (unsigned long long)pool->budget_bytes);
 }
 
 static int disk_tier_open(struct spw_pool *pool, struct settings *settings)
@@ -413,6 +432,7 @@ int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags, sp
         return err;
     struct buffer *buffer;
     err = buffer_acquire(&pool->buffers, capacity_bytes, USE_SLAB, CLAIM_FORCE, &buffer);
+    buffers_reap(&pool->buffers);
     if (err)
         return err;
     err = slab_open_over(&buffer->owner, buffer->base, buffer->base, buffer->capacity,

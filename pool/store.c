@@ -107,8 +107,10 @@ static int region_find(struct flight *flight)
         return 0;
     uint64_t bytes_needed = run_piece(run, 0).len;
     /* The window counts staging too, so that forcing it stays within the budget's slack. */
-    return buffer_acquire(&run->pool->buffers, bytes_needed, USE_STAGING, CLAIM_FORCE,
-                          &flight->buffer);
+    int err = buffer_acquire(&run->pool->buffers, bytes_needed, USE_STAGING, CLAIM_FORCE,
+                             &flight->buffer);
+    buffers_reap(&run->pool->buffers);
+    return err;
 }
 
 /* Finds all extents of the region before the first byte is written. */

@@ -45,6 +45,10 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
             return 0;
         if (!any && budget_room(pool) == 0)
             return pool_accepts(pool) ? -EAGAIN : -ENOSPC;
+        /* One that is larger than the window goes alone. */
+        if (spw_chunks_peek(chunks)->len > budget_room(pool) &&
+            atomic_load(&pool->in_flight_bytes) > 0)
+            return any ? 0 : -EAGAIN;
         spw_chunks cut = SPILLWAY_CHUNKS_NONE;
         if (spw_sink_reserve(sink))
             return -ENOMEM;
