@@ -149,7 +149,7 @@ static uint64_t budget_choose(struct spw_pool *pool, uint64_t asked, uint64_t li
     uint64_t most = limit / 4 * 3;
     if (asked < BUDGET_MIN_BYTES) {
         log_line(&pool->log, SPILLWAY_LOG_WARN,
-                 "memory: a budget of %llu bytes is too small; it is raised to %llu",
+                 "memory: %llu bytes is too small a budget; it is raised to %llu",
                  (unsigned long long)asked, (unsigned long long)BUDGET_MIN_BYTES);
         return BUDGET_MIN_BYTES;
     }
