@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,11 +25,17 @@ enum {
     OPEN_MAX = 8,              /* segments that still hand out pieces */
     WARM_LOOK_MAX = 64,        /* odd warm segments tried for one piece */
     MAP_COUNT_DEFAULT = 65530, /* vm.max_map_count where it cannot be read */
-    DESCRIPTOR_SHARE = 4,      /* strict mode takes at most 1/4 of RLIMIT_NOFILE */
+    DESCRIPTOR_SHARE = 4,      /* strict mode keeps at most 1/4 of RLIMIT_NOFILE */
     MAPS_RECYCLE = 2,          /* maps of one segment */
     SMALL_FILE_BYTES = 8192,
+    TOLD_BYTES = 256, /* a line of our own making */
 };
 #define UNIT_MIN_BYTES (2 * MIB)
+
+/* What a machine may refuse, and who could mend it. */
+#define LACK_NODES_TEXT "the kernel refuses to place memory on the nodes asked for"
+#define LACK_MLOCK_TEXT "memory cannot be locked (RLIMIT_MEMLOCK, CAP_IPC_LOCK)"
+#define LACK_HUGE_TEXT  "no huge pages to be had (vm.nr_hugepages, shmem_enabled)"
 
 /* Kept free of segments, so that what the process does meanwhile finds room. */
 #define MARGIN_MIN_BYTES  (16 * MIB)
@@ -50,6 +57,7 @@ enum told {
     TOLD_LACK_MLOCK = 1 << 7,
     TOLD_LACK_HUGE = 1 << 8,
     TOLD_MISPLACED = 1 << 9,
+    TOLD_DESCRIPTORS = 1 << 10,
 };
 
 struct memtier {
@@ -65,7 +73,8 @@ struct memtier {
     uint64_t capacity_bytes;
     uint64_t unit_bytes;  /* of the usual segment in recycle mode */
     uint64_t grain_bytes; /* what segment sizes are multiples of */
-    uint64_t segment_max; /* bound by maps and descriptors */
+    uint64_t segment_max; /* bound by maps */
+    uint64_t descriptors_max;
     enum seal_mode seal;
     struct segment_plan plan;
     struct node_choice nodes;
@@ -84,6 +93,8 @@ struct memtier {
     struct segment *warm;     /* unit-sized and empty; last in, first out */
     struct segment *warm_odd; /* of other sizes */
     uint64_t warm_bytes;
+    uint64_t resting;       /* empty segments that are on no list for a moment */
+    uint64_t descriptors;   /* kept open by strict segments */
     uint64_t segments;      /* reserved ones included */
     uint64_t total_bytes;   /* of all segments, reserved ones included; never above capacity */
     uint64_t pending_bytes; /* reserved and not yet there */
@@ -140,14 +151,11 @@ static void tell_lacks(struct memtier *tier, const struct segment *segment)
 {
     if (segment->lacks & SEGMENT_LACK_NODES)
         tell_fallback(tier, TOLD_LACK_NODES, "nodes",
-                      "the kernel refuses to place memory on the nodes asked for");
+                      LACK_NODES_TEXT "; it is where the kernel puts it");
     if (segment->lacks & SEGMENT_LACK_MLOCK)
-        tell_fallback(tier, TOLD_LACK_MLOCK, "mlock",
-                      "memory cannot be locked (RLIMIT_MEMLOCK, CAP_IPC_LOCK); some of it is not");
+        tell_fallback(tier, TOLD_LACK_MLOCK, "mlock", LACK_MLOCK_TEXT "; some of it is not");
     if (segment->lacks & SEGMENT_LACK_HUGE)
-        tell_fallback(
-            tier, TOLD_LACK_HUGE, "huge-pages",
-            "no huge pages to be had (vm.nr_hugepages, shmem_enabled); using normal ones");
+        tell_fallback(tier, TOLD_LACK_HUGE, "huge-pages", LACK_HUGE_TEXT "; using normal ones");
     if (segment->misplaced_bytes > 0 && tell_first(tier, TOLD_MISPLACED))
         log_line(tier->log, SPILLWAY_LOG_WARN,
                  "memory tier: %llu of %llu bytes of a segment are on other nodes than asked for",
@@ -164,9 +172,7 @@ static void tell_full(struct memtier *tier, enum told what)
                  (unsigned long long)tier->capacity_bytes);
     else
         log_line(tier->log, SPILLWAY_LOG_WARN, "memory tier: full at %llu segments (%s)",
-                 (unsigned long long)tier->segment_max,
-                 tier->seal == SEAL_STRICT ? "RLIMIT_NOFILE or vm.max_map_count"
-                                           : "vm.max_map_count");
+                 (unsigned long long)tier->segment_max, "vm.max_map_count");
 }
 
 static void tell_no_room(struct memtier *tier, enum told what, uint64_t room_bytes)
@@ -177,6 +183,15 @@ static void tell_no_room(struct memtier *tier, enum told what, uint64_t room_byt
         log_line(tier->log, SPILLWAY_LOG_WARN,
                  "memory tier: no further segment, the %s has only %llu bytes left", where,
                  (unsigned long long)room_bytes);
+}
+
+/* It is not known whether there is room, so none is taken. */
+static void tell_blind(struct memtier *tier, enum told what, const char *where, int err)
+{
+    if (tell_first(tier, what))
+        log_line(tier->log, SPILLWAY_LOG_WARN,
+                 "memory tier: no further segment, what the %s has left cannot be read: %s%s", where,
+                 strerrordesc_np(-err), err == -EMFILE ? " (RLIMIT_NOFILE)" : "");
 }
 
 /* --- is there room outside? ----------------------------------------------------------------- */
@@ -196,16 +211,24 @@ static uint64_t margin_of(uint64_t limit_bytes)
 static int check_room(struct memtier *tier, uint64_t outstanding_bytes, bool *bind)
 {
     uint64_t room, free_bytes, spare = 0;
+    int rc;
 
     if (tier->unused_budget != NULL)
         spare = tier->unused_budget(tier->unused_budget_context);
-    room = cgroup_headroom(tier->os, &tier->cgroup);
+    rc = cgroup_headroom(tier->os, &tier->cgroup, &room);
+    if (rc < 0) {
+        tell_blind(tier, TOLD_CGROUP, "memory cgroup", rc);
+        return -ENOSPC;
+    }
     if (less(less(room, tier->cgroup_margin_bytes), spare) < outstanding_bytes) {
         tell_no_room(tier, TOLD_CGROUP, room);
         return -ENOSPC;
     }
     if (tier->host_known) {
-        (void)host_memory(tier->os, "", &room);
+        if (host_memory(tier->os, "", &room) == 0) {
+            tell_blind(tier, TOLD_HOST, "host", -EIO);
+            return -ENOSPC;
+        }
         if (less(less(room, tier->host_margin_bytes), spare) < outstanding_bytes) {
             tell_no_room(tier, TOLD_HOST, room);
             return -ENOSPC;
@@ -363,6 +386,7 @@ static void segment_destroy(struct memtier *tier, struct segment *segment)
     tier->misplaced_bytes -= segment->misplaced_bytes;
     tier->locked_bytes -= segment->locked_bytes;
     tier->huge_bytes -= segment->huge ? bytes : 0;
+    tier->descriptors -= segment->keeps_fd;
     tier->segments--;
     pthread_mutex_unlock(&tier->lock);
     allocator_release(tier->allocator, segment, sizeof(*segment));
@@ -406,8 +430,10 @@ void memtier_release(struct memtier *tier, const struct memslot *slot)
     pthread_mutex_lock(&tier->lock);
     tier->stored_bytes -= slot->len;
     last = --segment->pieces == 0;
-    if (last && tier->seal == SEAL_RECYCLE)
+    if (last && tier->seal == SEAL_RECYCLE) {
         open_remove(tier, segment);
+        tier->resting++;
+    }
     pthread_mutex_unlock(&tier->lock);
     if (!last)
         return;
@@ -417,7 +443,9 @@ void memtier_release(struct memtier *tier, const struct memslot *slot)
     }
     segment_unread(tier->os, segment);
     pthread_mutex_lock(&tier->lock);
+    tier->resting--;
     warm_push(tier, segment);
+    (void)pthread_cond_broadcast(&tier->made);
     pthread_mutex_unlock(&tier->lock);
 }
 
@@ -460,7 +488,7 @@ static int reserve(struct memtier *tier, uint64_t need_bytes, struct reservation
         pthread_mutex_lock(&tier->lock);
         return -EAGAIN;
     }
-    if (tier->pending_bytes > 0) { /* its maker never waits, so this ends */
+    if (tier->pending_bytes > 0 || tier->resting > 0) { /* who has it never waits, so this ends */
         pthread_cond_wait(&tier->made, &tier->lock);
         return -EAGAIN;
     }
@@ -497,6 +525,18 @@ static void reservation_drop(struct memtier *tier, const struct reservation *res
     pthread_mutex_unlock(&tier->lock);
 }
 
+/* What could be raised. */
+static const char *step_hint(const struct segment_plan *plan, enum segment_step step, int err)
+{
+    if (err == -EMFILE)
+        return " (RLIMIT_NOFILE)";
+    if (step == SEGMENT_STEP_LOCK)
+        return " (RLIMIT_MEMLOCK)";
+    if (plan->strict && plan->huge == HUGE_ON)
+        return " (vm.nr_hugepages)"; /* others take normal pages then */
+    return err == -ENOMEM ? " (RLIMIT_AS, vm.max_map_count)" : "";
+}
+
 /* Makes the segment that was reserved, outside the lock. `source` is NULL in recycle mode. Returns
  * 0, -ENOSPC or -ENOMEM; then the reservation is gone. */
 static int make(struct memtier *tier, const struct reservation *reservation,
@@ -524,8 +564,8 @@ static int make(struct memtier *tier, const struct reservation *reservation,
         rc = segment_open_strict(&plan, reservation->bytes, source, segment, &step);
     if (rc < 0) {
         if (tell_first(tier, TOLD_MAKING))
-            log_line(tier->log, SPILLWAY_LOG_WARN, "memory tier: no further segment, %s: %s",
-                     segment_step_name(step), strerrordesc_np(-rc));
+            log_line(tier->log, SPILLWAY_LOG_WARN, "memory tier: no further segment, %s: %s%s",
+                     segment_step_name(step), strerrordesc_np(-rc), step_hint(&plan, step, rc));
         allocator_release(tier->allocator, segment, sizeof(*segment));
         reservation_drop(tier, reservation, false, true);
         return -ENOSPC;
@@ -533,6 +573,24 @@ static int make(struct memtier *tier, const struct reservation *reservation,
     tell_lacks(tier, segment);
     *out = segment;
     return 0;
+}
+
+/*
+ * A strict segment keeps its descriptor, so that it could be handed to another process, as long as
+ * that leaves the program enough of them. Without it it is as immutable.
+ */
+static void limit_descriptors(struct memtier *tier, struct segment *segment)
+{
+    pthread_mutex_lock(&tier->lock);
+    segment->keeps_fd = tier->descriptors < tier->descriptors_max;
+    tier->descriptors += segment->keeps_fd;
+    pthread_mutex_unlock(&tier->lock);
+    if (segment->keeps_fd)
+        return;
+    os_close(tier->os, segment->fd);
+    segment->fd = -1;
+    tell_fallback(tier, TOLD_DESCRIPTORS, "descriptors",
+                  "a quarter of RLIMIT_NOFILE is used: further sealed segments keep no descriptor");
 }
 
 /* A piece, new or warm, to be filled by the caller. */
@@ -601,6 +659,7 @@ static int strict_put(struct memtier *tier, const struct memtier_source *source,
     rc = make(tier, &reservation, &from, &segment);
     if (rc < 0)
         return rc;
+    limit_descriptors(tier, segment);
     pthread_mutex_lock(&tier->lock);
     piece_take(tier, segment, source->len, out);
     reservation_keep(tier, &reservation, segment);
@@ -688,6 +747,24 @@ static bool transparent_works(const struct os *os)
     return strstr(text, "[never]") == NULL && strstr(text, "[deny]") == NULL;
 }
 
+/* Some of the nodes asked for are not to be had, or none; `rc` is what reading them gave. */
+static int lack_nodes(struct memtier *tier, const char *text, int rc)
+{
+    const char *lack = rc == -ENOSYS       ? "this kernel knows no NUMA nodes"
+                       : tier->nodes.local ? "this machine, or its cpuset, has none of them"
+                                           : "this machine, or its cpuset, lacks some of them";
+    char line[TOLD_BYTES];
+
+    if (tier->plan.strict) {
+        log_line(tier->log, SPILLWAY_LOG_ERROR, "memory tier: nodes '%.64s': %s", text, lack);
+        return -EOPNOTSUPP;
+    }
+    (void)snprintf(line, sizeof(line), "nodes '%.64s': %s; segments go %s", text, lack,
+                   tier->nodes.local ? "where the kernel puts them" : "to those that are there");
+    tell_fallback(tier, TOLD_LACK_NODES, "nodes", line);
+    return 0;
+}
+
 static int open_nodes(struct memtier *tier, const char *text)
 {
     struct node_map *map;
@@ -704,21 +781,10 @@ static int open_nodes(struct memtier *tier, const char *text)
     if (rc == 0)
         rc = node_choose(map, text, &tier->nodes);
     allocator_release(tier->allocator, map, sizeof(*map));
-    if (rc == -ENOSYS && !tier->plan.strict) {
+    if (rc == -ENOSYS)
         tier->nodes.local = tier->nodes.incomplete = true;
-        rc = 0;
-    }
-    if (rc == 0 && tier->nodes.incomplete) {
-        if (tier->plan.strict) {
-            log_line(tier->log, SPILLWAY_LOG_ERROR, "memory tier: nodes \"%s\" are not all here",
-                     text);
-            return -ENODEV;
-        }
-        tell_fallback(tier, TOLD_LACK_NODES, "nodes",
-                      tier->nodes.local
-                          ? "this machine, or its cpuset, has none of the nodes asked for"
-                          : "this machine, or its cpuset, lacks some of the nodes asked for");
-    }
+    if ((rc == 0 || rc == -ENOSYS) && tier->nodes.incomplete)
+        rc = lack_nodes(tier, text, rc);
     if (rc == 0 && !tier->nodes.local)
         tier->plan.nodes = &tier->nodes.set;
     return rc;
@@ -741,30 +807,30 @@ static int open_huge(struct memtier *tier, enum huge_mode wanted)
     if (works)
         return 0;
     if (tier->plan.strict) {
-        log_line(tier->log, SPILLWAY_LOG_ERROR, "memory tier: no huge pages here");
+        log_line(tier->log, SPILLWAY_LOG_ERROR, "memory tier: no huge pages here (%s)",
+                 wanted == HUGE_ON ? "CONFIG_HUGETLBFS" : "shmem_enabled");
         return -EOPNOTSUPP;
     }
     tier->plan.huge = HUGE_OFF;
     tell_fallback(tier, TOLD_LACK_HUGE, "huge-pages",
-                  "no huge pages here (shmem_enabled, hugetlbfs); using normal ones");
+                  wanted == HUGE_ON ? "no huge pages here (CONFIG_HUGETLBFS); using normal ones"
+                                    : "no huge pages here (shmem_enabled); using normal ones");
     return 0;
 }
 
-/* How many segments there may be, and of what size, so that neither maps nor descriptors run out.
+/* How many segments there may be, and of what size, so that maps do not run out.
  */
 static void open_sizes(struct memtier *tier, uint64_t wish_bytes)
 {
-    uint64_t maps = read_number(tier->os, "/proc/sys/vm/max_map_count", ""), descriptors;
+    uint64_t maps = read_number(tier->os, "/proc/sys/vm/max_map_count", "");
 
     if (maps == 0)
         maps = MAP_COUNT_DEFAULT;
     tier->segment_max = maps / 2; /* half of them are the program's */
-    if (tier->seal == SEAL_STRICT) {
-        if (tier->os->limit(RLIMIT_NOFILE, &descriptors) == 0)
-            tier->segment_max = smaller(tier->segment_max, descriptors / DESCRIPTOR_SHARE);
-    } else {
+    if (tier->seal == SEAL_RECYCLE)
         tier->segment_max /= MAPS_RECYCLE;
-    }
+    else if (tier->os->limit(RLIMIT_NOFILE, &tier->descriptors_max) == 0)
+        tier->descriptors_max /= DESCRIPTOR_SHARE;
     tier->segment_max = larger(tier->segment_max, 1);
     tier->unit_bytes = larger(wish_bytes, UNIT_MIN_BYTES);
     tier->unit_bytes = larger(tier->unit_bytes, tier->capacity_bytes / tier->segment_max + 1);
@@ -801,12 +867,54 @@ static int probe_lock(const struct memtier *tier)
     return rc;
 }
 
+static int probe_segment(struct memtier *tier, const struct segment_plan *plan,
+                         struct segment *segment, enum segment_step *step)
+{
+    static const unsigned char byte = 1;
+    struct segment_source source = {.len = 1, .whole = &byte};
+
+    if (tier->seal == SEAL_STRICT)
+        return segment_open_strict(plan, tier->grain_bytes, &source, segment, step);
+    return segment_open_recycle(plan, tier->grain_bytes, segment, step);
+}
+
+/* What a strict plan was refused at `step` for: one of the things that others do without, or NULL.
+ */
+static const char *probe_lack(struct memtier *tier, const struct segment_plan *plan,
+                              enum segment_step step)
+{
+    struct segment_plan normal = *plan;
+    struct segment segment = {0};
+
+    if (step == SEGMENT_STEP_LOCK)
+        return LACK_MLOCK_TEXT;
+    if (step == SEGMENT_STEP_POLICY)
+        return LACK_NODES_TEXT;
+    if (step == SEGMENT_STEP_HUGE)
+        return LACK_HUGE_TEXT;
+    /* With a reserve that is empty, each of several steps may fail. */
+    normal.huge = HUGE_OFF;
+    if (plan->huge == HUGE_OFF || probe_segment(tier, &normal, &segment, &step) < 0)
+        return NULL;
+    segment_close(tier->os, &segment);
+    return LACK_HUGE_TEXT;
+}
+
+static int probe_failed(struct memtier *tier, const struct segment_plan *plan,
+                        enum segment_step step, int err)
+{
+    const char *lack = plan->strict ? probe_lack(tier, plan, step) : NULL;
+
+    log_line(tier->log, plan->strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN,
+             "memory tier: cannot be used, %s: %s", lack != NULL ? lack : segment_step_name(step),
+             strerrordesc_np(-err));
+    return lack != NULL ? -EOPNOTSUPP : err;
+}
+
 /* Makes one small segment with everything that was asked for, so that what this machine refuses is
  * known, told and (when strict) an error now and not in the middle of the work. */
 static int probe(struct memtier *tier)
 {
-    static const unsigned char byte = 1;
-    struct segment_source source = {.len = 1, .whole = &byte};
     struct segment_plan plan = tier->plan;
     struct segment segment = {0};
     enum segment_step step = SEGMENT_STEP_NONE;
@@ -817,15 +925,10 @@ static int probe(struct memtier *tier)
         step = SEGMENT_STEP_LOCK;
         rc = probe_lock(tier);
     }
-    if (rc == 0 && tier->seal == SEAL_STRICT)
-        rc = segment_open_strict(&plan, tier->grain_bytes, &source, &segment, &step);
-    else if (rc == 0)
-        rc = segment_open_recycle(&plan, tier->grain_bytes, &segment, &step);
-    if (rc < 0) {
-        log_line(tier->log, SPILLWAY_LOG_WARN, "memory tier: cannot be used, %s: %s",
-                 segment_step_name(step), strerrordesc_np(-rc));
-        return rc;
-    }
+    if (rc == 0)
+        rc = probe_segment(tier, &plan, &segment, &step);
+    if (rc < 0)
+        return probe_failed(tier, &plan, step, rc);
     tell_lacks(tier, &segment);
     segment_close(tier->os, &segment);
     return 0;

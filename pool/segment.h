@@ -71,6 +71,7 @@ struct segment {
     /* The tier's; guarded by its lock. */
     uint64_t used_bytes; /* handed out from the front, in whole cache lines */
     uint64_t pieces;     /* live */
+    bool keeps_fd;
     struct segment *next;
 };
 
