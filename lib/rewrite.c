@@ -233,7 +233,10 @@ long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t max_bytes, spw_
 static void view_replace_handle(struct spw_view *view, spw_cursor *cursor, spw_chunks *chunks)
 {
     struct spw_stretch *paged = cursor->stretch;
-    view->head_changes += paged == view->first;
+    if (paged == view->first) {
+        view->head_changes++;
+        view->fetch_error = 0; /* was said of that head */
+    }
     struct spw_block *emptied;
     view_count(view, paged, -1);
     list_pop(&paged->list, &emptied);
