@@ -424,30 +424,40 @@ uint64_t cgroup_limit(const struct os *os, const struct cgroup *cgroup)
     return tightest;
 }
 
-/* What cannot be read any more (no descriptor left, say) is taken as no room: a wrong "yes" would
- * kill the process. */
-static uint64_t level_headroom(const struct os *os, const struct cgroup_level *level)
+static int level_headroom(const struct os *os, const struct cgroup_level *level, uint64_t *out)
 {
     uint64_t limit, usage;
+    int rc = level_limit(os, level, &limit);
 
-    if (level_limit(os, level, &limit) < 0)
-        return 0;
+    if (rc < 0)
+        return rc;
+    *out = CGROUP_UNLIMITED;
     if (limit == CGROUP_UNLIMITED)
-        return CGROUP_UNLIMITED;
-    if (read_bytes(os, level->usage, &usage) < 0)
         return 0;
+    rc = read_bytes(os, level->usage, &usage);
+    if (rc < 0)
+        return rc;
     usage -= smaller(usage, level_clean_bytes(os, level));
-    return limit > usage ? limit - usage : 0;
+    *out = limit > usage ? limit - usage : 0;
+    return 0;
 }
 
-uint64_t cgroup_headroom(const struct os *os, const struct cgroup *cgroup)
+int cgroup_headroom(const struct os *os, const struct cgroup *cgroup, uint64_t *out)
 {
-    uint64_t tightest = CGROUP_UNLIMITED;
+    uint64_t room;
     unsigned i;
+    int rc;
 
-    for (i = 0; i < cgroup->count && tightest > 0; i++)
-        tightest = smaller(tightest, level_headroom(os, &cgroup->levels[i]));
-    return tightest;
+    *out = CGROUP_UNLIMITED;
+    for (i = 0; i < cgroup->count; i++) {
+        rc = level_headroom(os, &cgroup->levels[i], &room);
+        if (rc < 0) {
+            *out = 0;
+            return rc;
+        }
+        *out = smaller(*out, room);
+    }
+    return 0;
 }
 
 uint64_t host_memory(const struct os *os, const char *root, uint64_t *available)

@@ -31,9 +31,13 @@ void cgroup_find(const struct os *os, const char *root, struct cgroup *out);
 /* The tightest limit on the path, CGROUP_UNLIMITED when there is none. */
 uint64_t cgroup_limit(const struct os *os, const struct cgroup *cgroup);
 
-/* What can still be charged before the tightest group starts to kill: limit - usage, with clean
- * page cache counted as room. CGROUP_UNLIMITED when there is no limit. */
-uint64_t cgroup_headroom(const struct os *os, const struct cgroup *cgroup);
+/*
+ * What can still be charged before the tightest group starts to kill: limit - usage, with clean
+ * page cache counted as room. CGROUP_UNLIMITED when there is no limit. Returns 0 or -errno: what
+ * cannot be read any more (no descriptor left, say) counts as no room, since a wrong "yes" would
+ * kill the process.
+ */
+int cgroup_headroom(const struct os *os, const struct cgroup *cgroup, uint64_t *out);
 
 /* The tightest of cgroup limit, RLIMIT_AS, RLIMIT_DATA and host memory. */
 uint64_t memory_limit(const struct os *os, const struct cgroup *cgroup, const char *root);

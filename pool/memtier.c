@@ -186,12 +186,14 @@ static void tell_no_room(struct memtier *tier, enum told what, uint64_t room_byt
 }
 
 /* It is not known whether there is room, so none is taken. */
-static void tell_blind(struct memtier *tier, enum told what, const char *where, int err)
+static void tell_blind(struct memtier *tier, enum told what, const char *why)
 {
+    const char *where = what == TOLD_CGROUP ? "memory cgroup" : "host";
+
     if (tell_first(tier, what))
         log_line(tier->log, SPILLWAY_LOG_WARN,
-                 "memory tier: no further segment, what the %s has left cannot be read: %s%s", where,
-                 strerrordesc_np(-err), err == -EMFILE ? " (RLIMIT_NOFILE)" : "");
+                 "memory tier: no further segment, what the %s has left cannot be read (%s)", where,
+                 why);
 }
 
 /* --- is there room outside? ----------------------------------------------------------------- */
@@ -217,7 +219,8 @@ static int check_room(struct memtier *tier, uint64_t outstanding_bytes, bool *bi
         spare = tier->unused_budget(tier->unused_budget_context);
     rc = cgroup_headroom(tier->os, &tier->cgroup, &room);
     if (rc < 0) {
-        tell_blind(tier, TOLD_CGROUP, "memory cgroup", rc);
+        tell_blind(tier, TOLD_CGROUP,
+                   rc == -EMFILE ? "no descriptor left: RLIMIT_NOFILE" : strerrordesc_np(-rc));
         return -ENOSPC;
     }
     if (less(less(room, tier->cgroup_margin_bytes), spare) < outstanding_bytes) {
@@ -226,7 +229,7 @@ static int check_room(struct memtier *tier, uint64_t outstanding_bytes, bool *bi
     }
     if (tier->host_known) {
         if (host_memory(tier->os, "", &room) == 0) {
-            tell_blind(tier, TOLD_HOST, "host", -EIO);
+            tell_blind(tier, TOLD_HOST, "/proc/meminfo, RLIMIT_NOFILE");
             return -ENOSPC;
         }
         if (less(less(room, tier->host_margin_bytes), spare) < outstanding_bytes) {

@@ -87,12 +87,30 @@ static const char v2_mounts[] =
     "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n"
     "30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
 
+static uint64_t headroom(void)
+{
+    uint64_t room;
+
+    cr_assert_eq(cgroup_headroom(&fault_os, &group, &room), 0);
+    return room;
+}
+
+/* It cannot be read: -errno, and no room. */
+static int headroom_error(void)
+{
+    uint64_t room = 1;
+    int rc = cgroup_headroom(&fault_os, &group, &room);
+
+    cr_assert_eq(room, 0);
+    return rc;
+}
+
 Test(cgroup, no_files_no_limits)
 {
     find();
     cr_assert_eq(group.count, 0);
     cr_assert_eq(cgroup_limit(&fault_os, &group), CGROUP_UNLIMITED);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), CGROUP_UNLIMITED);
+    cr_assert_eq(headroom(), CGROUP_UNLIMITED);
 }
 
 Test(cgroup, v2_takes_the_tightest_of_the_path)
@@ -103,7 +121,7 @@ Test(cgroup, v2_takes_the_tightest_of_the_path)
     find_begun();
     cr_assert_eq(group.count, 2);
     cr_assert_eq(cgroup_limit(&fault_os, &group), 200 * MIB);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 50 * MIB);
+    cr_assert_eq(headroom(), 50 * MIB);
     cr_assert_eq(fault_open_fds(), 0);
 }
 
@@ -113,12 +131,12 @@ Test(cgroup, v2_max_is_no_limit_and_high_is_one)
     put_v2("/sys/fs/cgroup/a", 0, 0, 100, "");
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), CGROUP_UNLIMITED);
+    cr_assert_eq(headroom(), CGROUP_UNLIMITED);
     put_v2("/sys/fs/cgroup/a", 0, 300, 100, "");
     cr_assert_eq(cgroup_limit(&fault_os, &group), 300 * MIB);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 200 * MIB);
+    cr_assert_eq(headroom(), 200 * MIB);
     put_v2("/sys/fs/cgroup/a", 250, 300, 100, "");
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 150 * MIB);
+    cr_assert_eq(headroom(), 150 * MIB);
 }
 
 Test(cgroup, v2_without_memory_high)
@@ -128,7 +146,7 @@ Test(cgroup, v2_without_memory_high)
     put_number("/sys/fs/cgroup/a", "memory.current", 4 * MIB);
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 60 * MIB);
+    cr_assert_eq(headroom(), 60 * MIB);
 }
 
 Test(cgroup, clean_page_cache_is_room_and_dirty_is_not)
@@ -138,7 +156,7 @@ Test(cgroup, clean_page_cache_is_room_and_dirty_is_not)
            "anon 1\nfile 99\nfile_dirty 2097152\nfile_writeback 1048576\n"
            "inactive_anon 77777777\ninactive_file 20971520\nactive_file 33333333\n");
     find_begun();
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), (10 + 20 - 2 - 1) * MIB);
+    cr_assert_eq(headroom(), (10 + 20 - 2 - 1) * MIB);
 }
 
 Test(cgroup, page_cache_never_exceeds_what_is_used)
@@ -146,9 +164,9 @@ Test(cgroup, page_cache_never_exceeds_what_is_used)
     begin("0::/a\n", v2_mounts);
     put_v2("/sys/fs/cgroup/a", 100, 0, 10, "inactive_file 99999999999\n");
     find_begun();
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 100 * MIB);
+    cr_assert_eq(headroom(), 100 * MIB);
     put_v2("/sys/fs/cgroup/a", 100, 0, 95, "inactive_file 1048576\nfile_dirty 99999999\n");
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 5 * MIB);
+    cr_assert_eq(headroom(), 5 * MIB);
 }
 
 Test(cgroup, usage_above_the_limit_is_no_room)
@@ -156,7 +174,7 @@ Test(cgroup, usage_above_the_limit_is_no_room)
     begin("0::/a\n", v2_mounts);
     put_v2("/sys/fs/cgroup/a", 100, 0, 120, "");
     find_begun();
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 0);
+    cr_assert_eq(headroom(), 0);
 }
 
 static const char v1_mounts[] =
@@ -177,7 +195,7 @@ Test(cgroup, v1_path_with_unlimited_levels)
     cr_assert_eq(group.levels[0].version, 1);
     cr_assert_str_eq(group.levels[0].high, "");
     cr_assert_eq(cgroup_limit(&fault_os, &group), 128 * MIB);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), (28 + 8 - 4) * MIB);
+    cr_assert_eq(headroom(), (28 + 8 - 4) * MIB);
 }
 
 Test(cgroup, hybrid_counts_both)
@@ -188,7 +206,7 @@ Test(cgroup, hybrid_counts_both)
     find_begun();
     cr_assert_eq(group.count, 2);
     cr_assert_eq(cgroup_limit(&fault_os, &group), 90 * MIB);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 80 * MIB);
+    cr_assert_eq(headroom(), 80 * MIB);
 }
 
 Test(cgroup, controller_names_match_whole_words)
@@ -207,7 +225,7 @@ Test(cgroup, container_whose_mount_shows_its_own_group)
     put_v1("/sys/fs/cgroup/memory", 256 * MIB, 56 * MIB, "");
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 200 * MIB);
+    cr_assert_eq(headroom(), 200 * MIB);
 }
 
 Test(cgroup, mount_that_shows_most_of_the_path_wins)
@@ -239,7 +257,7 @@ Test(cgroup, mount_root_above_the_namespace)
     put_v2("/sys/fs/cgroup", 80, 0, 30, "");
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 50 * MIB);
+    cr_assert_eq(headroom(), 50 * MIB);
 }
 
 Test(cgroup, group_outside_the_namespace_does_not_climb_out_of_the_mount)
@@ -258,7 +276,7 @@ Test(cgroup, escaped_mount_point_and_optional_fields)
     put_v2("/my mount\\s/x y", 80, 0, 30, "");
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 50 * MIB);
+    cr_assert_eq(headroom(), 50 * MIB);
 }
 
 Test(cgroup, group_names_with_colons)
@@ -279,7 +297,7 @@ Test(cgroup, malformed_and_missing_files_are_passed_over)
     put_text("/sys/fs/cgroup/a/b/c", "memory.current", NULL);
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 90 * MIB);
+    cr_assert_eq(headroom(), 90 * MIB);
 }
 
 Test(cgroup, malformed_mount_lines)
@@ -299,9 +317,9 @@ Test(cgroup, numbers_with_junk_or_overflow)
     find_begun();
     cr_assert_eq(group.count, 1);
     put_text("/sys/fs/cgroup/a", "memory.max", "99999999999999999999999\n");
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), CGROUP_UNLIMITED);
+    cr_assert_eq(headroom(), CGROUP_UNLIMITED);
     put_text("/sys/fs/cgroup/a", "memory.max", "100MiB\n"); /* was a number when it was found */
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 0);
+    cr_assert_eq(headroom_error(), -EINVAL);
 }
 
 Test(cgroup, removed_group_limits_nobody)
@@ -311,7 +329,7 @@ Test(cgroup, removed_group_limits_nobody)
     find_begun();
     put_text("/sys/fs/cgroup/a", "memory.max", NULL);
     put_text("/sys/fs/cgroup/a", "memory.high", NULL);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), CGROUP_UNLIMITED);
+    cr_assert_eq(headroom(), CGROUP_UNLIMITED);
     cr_assert_eq(cgroup_limit(&fault_os, &group), CGROUP_UNLIMITED);
 }
 
@@ -324,14 +342,14 @@ Test(cgroup, unreadable_files_are_no_room)
     find_begun();
     for (after = 0; after < 3; after++) { /* max, high, current */
         fault_fail(FAULT_OPEN, after, FAULT_ALWAYS, -EMFILE);
-        cr_assert_eq(cgroup_headroom(&fault_os, &group), 0, "call %u", after);
+        cr_assert_eq(headroom_error(), -EMFILE, "call %u", after);
         fault_heal(FAULT_OPEN);
     }
     fault_fail(FAULT_OPEN, 3, FAULT_ALWAYS, -EMFILE); /* stat: counts as no page cache */
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 90 * MIB);
+    cr_assert_eq(headroom(), 90 * MIB);
     fault_heal(FAULT_OPEN);
     fault_fail(FAULT_READ, 0, 1, -EIO);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 0);
+    cr_assert_eq(headroom_error(), -EIO);
     cr_assert_eq(fault_open_fds(), 0);
 }
 
@@ -343,7 +361,7 @@ Test(cgroup, short_and_interrupted_reads)
     fault_short(FAULT_READ, 0, FAULT_ALWAYS, 3);
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 36 * MIB);
+    cr_assert_eq(headroom(), 36 * MIB);
 }
 
 Test(cgroup, endless_lines_are_passed_over)
@@ -359,7 +377,7 @@ Test(cgroup, endless_lines_are_passed_over)
     put_v2("/sys/fs/cgroup/a", 100, 0, 10, "");
     find_begun();
     cr_assert_eq(group.count, 1);
-    cr_assert_eq(cgroup_headroom(&fault_os, &group), 90 * MIB);
+    cr_assert_eq(headroom(), 90 * MIB);
 }
 
 Test(cgroup, deep_and_long_paths_are_bounded)
@@ -437,13 +455,14 @@ Test(cgroup, memory_limit_is_the_tightest_of_all)
 
 Test(cgroup, this_machine)
 {
-    uint64_t available, total = host_memory(&os_linux, "", &available), limit;
+    uint64_t available, total = host_memory(&os_linux, "", &available), limit, room;
 
     cgroup_find(&os_linux, "", &group);
     cr_assert_gt(total, 0);
     cr_assert_leq(available, total);
     limit = cgroup_limit(&os_linux, &group);
     cr_assert_leq(memory_limit(&os_linux, &group, ""), total);
+    cr_assert_eq(cgroup_headroom(&os_linux, &group, &room), 0);
     if (limit != CGROUP_UNLIMITED)
-        cr_assert_leq(cgroup_headroom(&os_linux, &group), limit);
+        cr_assert_leq(room, limit);
 }

@@ -693,6 +693,21 @@ Test(memtier, refuses_when_it_cannot_look)
     fault_fail(FAULT_OPEN, 0, FAULT_ALWAYS, -EMFILE);
     cr_assert_eq(put(MIB, 0, &slots[0]), -ENOSPC);
     cr_assert_eq(info().refused_headroom_total, 1);
+    cr_assert_not_null(strstr(last_line, "memory cgroup has left cannot be read"));
+    cr_assert_not_null(strstr(last_line, "RLIMIT_NOFILE"));
+    close_tier();
+}
+
+Test(memtier, refuses_when_it_cannot_look_at_the_host)
+{
+    struct memtier_config config = config_of(64 * MIB, SEAL_RECYCLE);
+
+    put_group(10000, 0);
+    fault_file("/proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 800000 kB\n");
+    open_tier(&config);
+    fault_file("/proc/meminfo", NULL);
+    cr_assert_eq(put(MIB, 0, &slots[0]), -ENOSPC);
+    cr_assert_not_null(strstr(last_line, "host has left cannot be read"));
     close_tier();
 }
 
@@ -1003,11 +1018,13 @@ Test(memtier, open_fails_cleanly)
 
 /* --- fallbacks ------------------------------------------------------------------------------ */
 
-static void expect_fallback(struct memtier_config *config, const char *name, int strict_error)
+/* What is told names `hint`, which somebody can do something about, in strict mode as well. */
+static void expect_fallback(struct memtier_config *config, const char *name, const char *hint)
 {
     unsigned i;
 
     open_tier(config);
+    cr_assert_not_null(strstr(last_line, hint), "'%s' does not say '%s'", last_line, hint);
     for (i = 0; i < 4; i++)
         cr_assert_eq(put(2 * MIB, i, &slots[i]), 0);
     cr_assert_str_eq(fallbacks, name);
@@ -1017,7 +1034,9 @@ static void expect_fallback(struct memtier_config *config, const char *name, int
     }
     close_tier();
     config->strict = true;
-    cr_assert_eq(memtier_open(config, &tier), strict_error);
+    last_line[0] = '\0';
+    cr_assert_eq(memtier_open(config, &tier), -EOPNOTSUPP);
+    cr_assert_not_null(strstr(last_line, hint), "'%s' does not say '%s'", last_line, hint);
     cr_assert_eq(fault_alloc_live(), 0);
     cr_assert_eq(fault_mapped_bytes(), 0);
     cr_assert_eq(fault_open_fds(), 0);
@@ -1029,7 +1048,7 @@ Test(memtier, mlock_falls_back)
 
     config.mlock = true;
     fault_fail(FAULT_LOCK, 0, FAULT_ALWAYS, -ENOMEM);
-    expect_fallback(&config, "mlock ", -ENOMEM);
+    expect_fallback(&config, "mlock ", "RLIMIT_MEMLOCK");
 }
 
 Test(memtier, locked_bytes_are_those_really_locked)
@@ -1109,7 +1128,7 @@ Test(memtier, huge_pages_fall_back)
 
     config.huge_pages = HUGE_ON;
     fault_fail_when(FAULT_MEMFD_CREATE, MFD_HUGETLB, 0, FAULT_ALWAYS, -ENOENT);
-    expect_fallback(&config, "huge-pages ", -ENOENT);
+    expect_fallback(&config, "huge-pages ", "vm.nr_hugepages");
 }
 
 Test(memtier, machine_without_hugetlb)
@@ -1118,7 +1137,7 @@ Test(memtier, machine_without_hugetlb)
 
     config.huge_pages = HUGE_ON;
     fault_file("/proc/meminfo", "MemTotal: 8000000 kB\nMemAvailable: 8000000 kB\n");
-    expect_fallback(&config, "huge-pages ", -EOPNOTSUPP);
+    expect_fallback(&config, "huge-pages ", "CONFIG_HUGETLBFS");
 }
 
 Test(memtier, transparent_huge_pages_switched_off)
@@ -1128,7 +1147,7 @@ Test(memtier, transparent_huge_pages_switched_off)
     config.huge_pages = HUGE_TRANSPARENT;
     fault_file("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
                "always within_size advise [never] deny force\n");
-    expect_fallback(&config, "huge-pages ", -EOPNOTSUPP);
+    expect_fallback(&config, "huge-pages ", "shmem_enabled");
 }
 
 Test(memtier, transparent_huge_pages_switched_on)
@@ -1182,7 +1201,7 @@ Test(memtier, placement_refused_falls_back)
 
     config.nodes = "0";
     fault_fail(FAULT_SET_POLICY, 0, FAULT_ALWAYS, -EPERM);
-    expect_fallback(&config, "nodes ", -EPERM);
+    expect_fallback(&config, "nodes ", "kernel refuses to place");
 }
 
 Test(memtier, missing_node_falls_back)
@@ -1190,7 +1209,29 @@ Test(memtier, missing_node_falls_back)
     struct memtier_config config = config_of(16 * MIB, SEAL_RECYCLE);
 
     config.nodes = "1022";
-    expect_fallback(&config, "nodes ", -ENODEV);
+    expect_fallback(&config, "nodes ", "nodes '1022': this machine, or its cpuset, has none");
+    config.strict = false;
+    fallbacks[0] = '\0';
+    config.nodes = "0,1022";
+    expect_fallback(&config, "nodes ", "nodes '0,1022': this machine, or its cpuset, lacks some");
+}
+
+/* The reserve is empty: found out when the map is made, not when the memfd is. */
+Test(memtier, huge_pages_without_a_reserve)
+{
+    struct memtier_config config = config_of(16 * MIB, SEAL_STRICT);
+
+    config.huge_pages = HUGE_ON;
+    config.strict = true;
+    fault_fail(FAULT_MAP, 0, 1, -ENOMEM);
+    cr_assert_eq(memtier_open(&config, &tier), -EOPNOTSUPP);
+    cr_assert_not_null(strstr(last_line, "vm.nr_hugepages"));
+    fault_fail(FAULT_MAP, 0, FAULT_ALWAYS, -ENOMEM); /* with normal pages neither */
+    cr_assert_eq(memtier_open(&config, &tier), -ENOMEM);
+    cr_assert_null(strstr(last_line, "vm.nr_hugepages"));
+    cr_assert_eq(fault_alloc_live(), 0);
+    cr_assert_eq(fault_mapped_bytes(), 0);
+    cr_assert_eq(fault_open_fds(), 0);
 }
 
 Test(memtier, node_0_is_asked_for_and_verified)

@@ -26,7 +26,7 @@ enum spw_error_class {
  *
  *  retry     -EAGAIN, -EINTR, -EBUSY, -ETIMEDOUT, -ENOMEM, -EMFILE, -ENFILE, -EIO (a read that
  *            failed; the handle is intact and the next fetch reads again)
- *  degraded  -ENOSPC, -EDQUOT, -EROFS, -ENODEV (tiers full, or withdrawn after errors)
+ *  degraded  -ENOSPC, -EDQUOT, -EROFS, -ENODEV (tiers full, missing, or withdrawn after errors)
  *  lost      -EBADMSG (checksum or identity wrong), -ENOTRECOVERABLE (read failed too often)
  *  none      everything else, 0 included
  */

@@ -32,10 +32,24 @@ typedef struct spw_pool_config {
  * that remains, is told once through the log and counted in the stats; with the
  * option `strict` it fails instead. Returns 0 or:
  *
- *  -EINVAL      a setting is refused (the log says which), or an unknown config size
+ *  -EINVAL      a setting is refused (the log says which), or an unknown config size, or the kernel
+ *               lacks MADV_WIPEONFORK
  *  -ENOMEM      no memory for the pool itself
- *  -EOPNOTSUPP  strict, and something would fall back (the log says what)
- *  other        strict, and a scratch directory or a descriptor is not to be had
+ *
+ * or, where `strict` is set, with a line in the log that says what is missing:
+ *
+ *  -EINVAL      a setting is without effect beside the others
+ *  -EOPNOTSUPP  something would fall back: nodes, huge pages, locked memory, O_DIRECT, fallocate,
+ *               the I/O engine
+ *  -ENOENT, -ENOTDIR, -EACCES, -EPERM, -EROFS, -ENAMETOOLONG, -ELOOP
+ *               a scratch directory is not there, or not to be written to
+ *  -EMEDIUMTYPE a scratch directory is on tmpfs
+ *  -ENOSPC, -EDQUOT, -EFBIG
+ *               the file systems of the scratch directories, or their limits, leave no room
+ *  -EMFILE, -ENFILE
+ *               no descriptor is left
+ *
+ * and what else the kernel says when it refuses a scratch file or a segment (-EIO, -ENOSYS).
  */
 SPILLWAY_API int spw_pool_open(const spw_pool_config *config, spw_pool **out);
 
