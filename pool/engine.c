@@ -151,6 +151,10 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
     job->stalls = 0;
     job->result = 0;
     pthread_mutex_lock(&engine->lock);
+    if (job->completing) { /* out of its own `complete`: it has not ended after all */
+        job->completing = false;
+        engine->ended--;
+    }
     if (urgent) {
         list_insert(engine, job, engine->last_urgent);
         engine->last_urgent = job;
@@ -171,12 +175,15 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
 
 static void outstanding_less_locked(struct engine *engine)
 {
-    if (--engine->outstanding == 0)
+    engine->outstanding--;
+    engine->ended++;
+    if (engine->watchers > 0)
         pthread_cond_broadcast(&engine->idle);
 }
 
 void engine_complete(struct engine *engine, struct job *job)
 {
+    job->completing = true;
     job->complete(job);
     pthread_mutex_lock(&engine->lock);
     outstanding_less_locked(engine);
@@ -186,8 +193,11 @@ void engine_complete(struct engine *engine, struct job *job)
 void engine_wait_idle(struct engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
-    while (engine->outstanding > 0)
+    uint64_t enough = engine->ended + engine->outstanding;
+    engine->watchers++;
+    while (engine->outstanding > 0 && engine->ended < enough)
         pthread_cond_wait(&engine->idle, &engine->lock);
+    engine->watchers--;
     pthread_mutex_unlock(&engine->lock);
 }
 

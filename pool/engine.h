@@ -46,6 +46,7 @@ struct job {
     size_t done;
     unsigned stalls; /* rounds in a row that did not move `done` */
     bool pending;    /* guarded by the engine's lock: queued and not yet taken */
+    bool completing; /* `complete` is running */
 };
 
 struct engine_config {
@@ -84,7 +85,8 @@ bool engine_is_pending(struct engine *engine, const struct job *job);
 /* Moves a job that is still pending to the front. */
 void engine_hurry(struct engine *engine, struct job *job);
 
-/* Waits until no job is pending, running or completing. Not from an engine thread. */
+/* Waits until nothing is under way, or until as many jobs have ended as were when it was called: so
+ * that it ends although others go on submitting. Not from an engine thread. */
 void engine_wait_idle(struct engine *engine);
 
 /* Whether the caller is one of the engine's threads. */

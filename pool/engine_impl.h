@@ -39,8 +39,10 @@ struct engine {
 
     pthread_mutex_t lock;
     pthread_cond_t wakeup; /* with lock; io_uring uses it at the start only */
-    pthread_cond_t idle;   /* with lock; `outstanding` fell to 0 */
+    pthread_cond_t idle;   /* with lock; `ended` has grown */
     unsigned outstanding;  /* guarded by lock: jobs from submit until `complete` has returned */
+    unsigned watchers;     /* guarded by lock: who waits for `idle` */
+    uint64_t ended;        /* guarded by lock: jobs that have left `outstanding` for good */
     /* Urgent jobs lie before all others; `last_urgent` is NULL where there are none. The list, its
      * links and each job's `pending` are guarded by lock. */
     struct job *first, *last, *last_urgent;

@@ -88,9 +88,8 @@ int spw_pool_close_idle(spw_pool *pool)
         return 0;
     if (pool_in_child(pool))
         return -EOWNERDEAD;
-    if (atomic_load(&pool->queues) > 0)
-        return -EBUSY; /* at once: writers may keep the engine busy for ever */
-    /* Writes that nobody waits for any more are the pool's own business, not somebody alive. */
+    /* Writes that nobody waits for any more are the pool's own business, not somebody alive; so is
+     * a queue that an engine thread is just about to let go. */
     if (pool->engine)
         engine_wait_idle(pool->engine);
     if (atomic_load_explicit(&pool->refs, memory_order_acquire) != 1)

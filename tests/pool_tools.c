@@ -71,7 +71,7 @@ static void bed_set(struct bed *bed, const char *name, const char *value)
     cr_assert_eq(err, 0, "%s", spw_options_message(bed->options));
 }
 
-int bed_try(struct bed *bed, const struct setting *settings, unsigned dirs)
+int bed_try_in(struct bed *bed, const char *root, const struct setting *settings, unsigned dirs)
 {
     char text[2 * DIRS_PATH + 1] = "";
     memset(bed, 0, sizeof(*bed));
@@ -92,7 +92,12 @@ int bed_try(struct bed *bed, const struct setting *settings, unsigned dirs)
                               .options = bed->options,
                               .log = log_remember,
                               .allocator = &fault_allocator};
-    return pool_open_with(&fault_os, "", &config, &bed->pool);
+    return pool_open_with(&fault_os, root, &config, &bed->pool);
+}
+
+int bed_try(struct bed *bed, const struct setting *settings, unsigned dirs)
+{
+    return bed_try_in(bed, "", settings, dirs);
 }
 
 void bed_open(struct bed *bed, const struct setting *settings, unsigned dirs)

@@ -47,6 +47,9 @@ struct bed {
  */
 int bed_try(struct bed *bed, const struct setting *settings, unsigned dirs);
 
+/* The same with /proc and /sys of a fixture below `root`. */
+int bed_try_in(struct bed *bed, const char *root, const struct setting *settings, unsigned dirs);
+
 /* The same where it must work. */
 void bed_open(struct bed *bed, const struct setting *settings, unsigned dirs);
 

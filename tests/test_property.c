@@ -111,6 +111,7 @@ static void line_open(struct world *world, struct line *line)
     fault_alloc_after(0);
     line->ends = ends_open(&world->bed);
     source_open(&line->source, world->bed.pool, stream, run_bytes);
+    line->source.gap_percent = 5;
     model_open(&line->model, stream);
     line->drained = 0;
     line->open = line->writer_open = true;

@@ -151,7 +151,7 @@ static int slab_make(struct source *source, struct random *random, enum origin o
         int err = slab_renew(source, origin, len);
         if (err)
             return err;
-    } else if (random_percent(random, 5) && spw_slab_room(*slab) > len) {
+    } else if (random_percent(random, source->gap_percent) && spw_slab_room(*slab) > len) {
         spw_bytes gap;
         size_t bytes = 1 + random_below(random, spw_slab_room(*slab) - len);
         cr_assert_eq(spw_slab_cut(*slab, bytes, &gap), 0);

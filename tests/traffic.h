@@ -49,6 +49,7 @@ struct source {
     uint64_t stream;
     spw_slab *slabs[ORIGINS];
     size_t slab_bytes;
+    unsigned gap_percent; /* of values in front of which a piece of the slab is wasted */
     struct mark mark;
 };
 
@@ -56,9 +57,9 @@ void source_open(struct source *source, spw_pool *pool, uint64_t stream, size_t 
 void source_close(struct source *source);
 
 /*
- * Makes the next value. Slabs are filled to the end, now and then with a gap or regained. Returns 0
- * or -errno, with nothing made. Who gives values up again sets `source->mark` back to what it was
- * before they were made.
+ * Makes the next value. Slabs are filled to the end, with gaps where asked for, or regained.
+ * Returns 0 or -errno, with nothing made. Who gives values up again sets `source->mark` back to
+ * what it was before they were made.
  */
 int source_make(struct source *source, struct random *random, enum origin origin, size_t len,
                 struct value *value, spw_bytes *out);
