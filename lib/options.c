@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "growable.h"
 #include "text.h"
 
 /* How much of a hostile name or value a message shows. */
@@ -82,8 +83,9 @@ int spw_options_set(spw_options *options, const char *name, const char *value)
         const struct option_row *nearest = options_nearest(name);
 
         text_copy_clean(cut, sizeof(cut), name);
-        (void)snprintf(options->message, sizeof(options->message),
-                       "'%s' is not a setting; the nearest is %s", cut, nearest->name);
+        (void)snprintf(options->message, sizeof(options->message), "'%s' is not a setting; %s%s",
+                       cut, nearest != NULL ? "the nearest is " : "spillway(7) lists them",
+                       nearest != NULL ? nearest->name : "");
         return -ENOENT;
     }
     return options_apply(options, row, strcmp(name, row->name) == 0 ? row->name : row->variable,
@@ -97,23 +99,18 @@ const char *spw_options_message(const spw_options *options)
 
 int spw_options_describe(size_t index, spw_option_info *info)
 {
+    spw_option_info now = {0};
     const struct option_row *row;
-    size_t size;
 
-    if (info == NULL || info->size < sizeof(*info))
-        return -EINVAL;
     if (index >= OPTION_COUNT)
         return -ENOENT;
     row = &option_rows[index];
-    size = info->size;
-    memset(info, 0, size);
-    info->size = size;
-    info->name = row->name;
-    info->variable = row->variable;
-    info->fallback = row->fallback;
-    info->allowed = row->allowed;
-    info->help = row->help;
-    return 0;
+    now.name = row->name;
+    now.variable = row->variable;
+    now.fallback = row->fallback;
+    now.allowed = row->allowed;
+    now.help = row->help;
+    return growable_write(info, OPTION_INFO_FIRST_BYTES, &now, sizeof(now));
 }
 
 const char *spw_options_value(const spw_options *options, const char *name, const char **origin)

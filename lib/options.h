@@ -35,7 +35,7 @@ int options_apply(spw_options *options, const struct option_row *row, const char
 const struct option_row *options_find(const char *name);
 
 /* The row whose name (or variable, where `name` starts as one) takes the fewest changes of a
- * letter. */
+ * letter; NULL when none is like it. */
 const struct option_row *options_nearest(const char *name);
 
 #endif

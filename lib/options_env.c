@@ -51,6 +51,30 @@ static unsigned edit_distance(const char *a, const char *b)
     return last[b_len];
 }
 
+/* Whether `part` is in `name`, in either case. */
+static bool contains(const char *name, const char *part)
+{
+    size_t len = strlen(part);
+    char piece[NAME_BYTES + 1];
+
+    for (; strlen(name) >= len; name++) {
+        memcpy(piece, name, len);
+        piece[len] = '\0';
+        if (text_equal(piece, part))
+            return true;
+    }
+    return false;
+}
+
+/* Not any word resembles a setting: a third of it may differ, or a setting's name is part of it. */
+static bool resembles(const char *name, const char *setting, unsigned distance)
+{
+    size_t len = strnlen(name, NAME_BYTES), setting_len = strlen(setting);
+
+    return 3 * (size_t)distance <= (len > setting_len ? len : setting_len) ||
+           (strnlen(name, NAME_BYTES + 1) <= NAME_BYTES && contains(name, setting));
+}
+
 const struct option_row *options_nearest(const char *name)
 {
     const struct option_row *nearest = NULL;
@@ -62,7 +86,7 @@ const struct option_row *options_nearest(const char *name)
     for (i = 0; i < OPTION_COUNT; i++) {
         unsigned distance = edit_distance(name, option_rows[i].name);
 
-        if (distance < best) {
+        if (distance < best && resembles(name, option_rows[i].name, distance)) {
             best = distance;
             nearest = &option_rows[i];
         }
@@ -82,11 +106,19 @@ static const char *find_value(char *const *environment, const char *name)
     return NULL;
 }
 
+/* As most programs have it, a variable that is set to nothing is not set. */
+static bool is_blank(const char *value)
+{
+    return value[strspn(value, " \t\r\n\v\f")] == '\0';
+}
+
 /* Writes the name to `name` where the entry is one of ours and no setting. */
 static bool is_unknown(const char *entry, char name[NAME_BYTES])
 {
     size_t len = strcspn(entry, "="), i;
 
+    if (entry[len] == '\0' || is_blank(entry + len + 1))
+        return false;
     if (strncmp(entry, PREFIX, PREFIX_BYTES) != 0 ||
         strncmp(entry, TEST_PREFIX, sizeof(TEST_PREFIX) - 1) == 0)
         return false;
@@ -107,13 +139,26 @@ static int load_row(spw_options *options, const struct option_row *row, char *co
     char first[OPTIONS_MESSAGE_BYTES];
     int rc;
 
-    if (value == NULL)
+    if (value == NULL || is_blank(value))
         return 0;
     memcpy(first, options->message, sizeof(first));
     rc = options_apply(options, row, row->variable, value, ORIGIN_ENVIRONMENT);
     if (first[0] != '\0')
         memcpy(options->message, first, sizeof(first));
     return rc;
+}
+
+/* Leaves the message that a variable is none of ours. */
+static void tell_unknown(spw_options *options, const char *name)
+{
+    const struct option_row *nearest = options_nearest(name);
+
+    if (nearest != NULL)
+        (void)snprintf(options->message, sizeof(options->message),
+                       "%s is not a setting; the nearest is %s", name, nearest->variable);
+    else
+        (void)snprintf(options->message, sizeof(options->message),
+                       "%s is not a setting; spillway(7) lists them", name);
 }
 
 int options_load_from(spw_options *options, char *const *environment)
@@ -133,9 +178,7 @@ int options_load_from(spw_options *options, char *const *environment)
         if (!is_unknown(*environment, name))
             continue;
         if (options->message[0] == '\0')
-            (void)snprintf(options->message, sizeof(options->message),
-                           "%s is not a setting; the nearest is %s", name,
-                           options_nearest(name)->variable);
+            tell_unknown(options, name);
         if (options->settings.strict)
             rc = -EINVAL;
     }

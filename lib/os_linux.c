@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,6 +20,10 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Of a thread's stack: the library's own calls need a quarter of it, callbacks of users the rest.
+ */
+#define STACK_BYTES (256L * 1024)
 
 _Static_assert(sizeof(off_t) == 8, "file offsets are 64 bits wide");
 _Static_assert(sizeof(size_t) == 8, "a 64-bit system");
@@ -204,6 +209,44 @@ static int linux_eventfd(unsigned initial, int flags)
     return result_int(eventfd(initial, flags));
 }
 
+static int add_locals(struct dl_phdr_info *object, size_t size, void *sum)
+{
+    size_t *bytes = sum;
+    unsigned i;
+
+    (void)size;
+    for (i = 0; i < object->dlpi_phnum; i++) {
+        if (object->dlpi_phdr[i].p_type == PT_TLS)
+            *bytes += object->dlpi_phdr[i].p_memsz;
+    }
+    return 0;
+}
+
+/* The program's thread-local variables lie on the stack of each thread, and come on top. */
+static size_t stack_bytes(void)
+{
+    long least = sysconf(_SC_THREAD_STACK_MIN);
+    size_t bytes = least > STACK_BYTES ? (size_t)least : (size_t)STACK_BYTES;
+
+    (void)dl_iterate_phdr(add_locals, &bytes);
+    return bytes;
+}
+
+/* The default, RLIMIT_STACK, is 8 MiB as a rule, which RLIMIT_AS counts in full. */
+static int create_small(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    int rc = pthread_attr_init(&attributes);
+
+    if (rc != 0)
+        return rc;
+    rc = pthread_attr_setstacksize(&attributes, stack_bytes());
+    if (rc == 0)
+        rc = pthread_create(thread, &attributes, run, argument);
+    (void)pthread_attr_destroy(&attributes);
+    return rc;
+}
+
 /* A thread of the library must never run a signal handler of the program, so it starts with
  * every signal blocked. */
 static int linux_thread(pthread_t *thread, void *(*run)(void *), void *argument)
@@ -215,7 +258,9 @@ static int linux_thread(pthread_t *thread, void *(*run)(void *), void *argument)
     rc = pthread_sigmask(SIG_SETMASK, &all, &before);
     if (rc != 0)
         return -rc;
-    rc = pthread_create(thread, NULL, run, argument);
+    rc = create_small(thread, run, argument);
+    if (rc == EINVAL) /* too small, for a reason that we do not know */
+        rc = pthread_create(thread, NULL, run, argument);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -rc;
 }

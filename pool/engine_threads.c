@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The plain engine: a few threads, each with one pread or pwrite at a time. */
+#define _GNU_SOURCE 1
+
 #include <errno.h>
+#include <string.h>
 
 #include "engine_impl.h"
 
@@ -54,8 +57,9 @@ static int threads_start(struct engine *engine, const struct engine_config *conf
     if (engine->thread_count == 0)
         return rc;
     if (engine->thread_count < wanted)
-        log_line(engine->log, SPILLWAY_LOG_WARN, "I/O runs on %u threads instead of %u: error %d",
-                 engine->thread_count, wanted, -rc);
+        log_line(engine->log, SPILLWAY_LOG_WARN,
+                 "I/O runs on %u of %u threads: %s (see RLIMIT_NPROC, pids.max and RLIMIT_AS)",
+                 engine->thread_count, wanted, strerrordesc_np(-rc));
     return 0;
 }
 

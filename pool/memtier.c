@@ -903,14 +903,16 @@ static const char *probe_lack(struct memtier *tier, const struct segment_plan *p
     return LACK_HUGE_TEXT;
 }
 
-static int probe_failed(struct memtier *tier, const struct segment_plan *plan,
-                        enum segment_step step, int err)
+static int probe_failed(struct memtier *tier, struct segment_plan *plan, enum segment_step step,
+                        int err)
 {
     const char *lack = plan->strict ? probe_lack(tier, plan, step) : NULL;
 
+    plan->huge = HUGE_OFF; /* or it is the lack */
+
     log_line(tier->log, plan->strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN,
-             "memory tier: cannot be used, %s: %s", lack != NULL ? lack : segment_step_name(step),
-             strerrordesc_np(-err));
+             "memory tier: cannot be used, %s: %s%s", lack != NULL ? lack : segment_step_name(step),
+             strerrordesc_np(-err), lack != NULL ? "" : step_hint(plan, step, err));
     return lack != NULL ? -EOPNOTSUPP : err;
 }
 

@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -205,13 +206,32 @@ static uint64_t unused_budget(void *context)
     return used < pool->budget_bytes ? pool->budget_bytes - used : 0;
 }
 
+/* Settings of a memory tier that there is none of: told, and a mistake where strict. */
+static int memory_tier_missing(struct spw_pool *pool, const struct settings *settings,
+                               uint64_t capacity)
+{
+    char names[128];
+    int len =
+        snprintf(names, sizeof(names), "%s%s%s%s%s", capacity > 0 ? ", memory_tier" : "",
+                 strcmp(settings->nodes, "local") != 0 ? ", nodes" : "",
+                 settings->seal != SEAL_RECYCLE ? ", seal" : "", settings->mlock ? ", mlock" : "",
+                 settings->huge_pages != HUGE_OFF ? ", huge_pages" : "");
+    if (len == 0)
+        return 0;
+    log_line(&pool->log, settings->strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN,
+             "without effect: %s; there is no memory tier (%s)", names + 2,
+             settings->tier_memory ? "SPILLWAY_MEMORY_TIER gives it a capacity"
+                                   : "SPILLWAY_TIERS leaves it out");
+    return settings->strict ? -EINVAL : 0;
+}
+
 static int memory_tier_open(struct spw_pool *pool, const struct settings *settings,
                             const char *root)
 {
     uint64_t whole = host_memory(pool->os, root, &(uint64_t){0});
     uint64_t capacity = amount_of(settings->memory_tier, whole, 0);
     if (!settings->tier_memory || capacity == 0)
-        return 0;
+        return memory_tier_missing(pool, settings, capacity);
     struct memtier_config config = {.os = pool->os,
                                     .allocator = pool->allocator,
                                     .log = &pool->log,
@@ -238,6 +258,23 @@ static int memory_tier_open(struct spw_pool *pool, const struct settings *settin
     return 0;
 }
 
+/* What to look at when an engine cannot be started. */
+static const char *engine_hint(int err)
+{
+    switch (-err) {
+    case EMFILE:
+        return "RLIMIT_NOFILE";
+    case ENFILE:
+        return "fs.file-max";
+    case EAGAIN:
+        return "RLIMIT_NPROC, pids.max and RLIMIT_AS";
+    case ENOMEM:
+        return "RLIMIT_MEMLOCK and RLIMIT_AS";
+    default:
+        return "kernel.io_uring_disabled and seccomp";
+    }
+}
+
 /* No engine: nothing can be spilled. */
 static int engine_missing(struct spw_pool *pool, const struct settings *settings, int err)
 {
@@ -245,8 +282,8 @@ static int engine_missing(struct spw_pool *pool, const struct settings *settings
     if (err == -ENOMEM)
         return err;
     log_line(&pool->log, settings->strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN,
-             "no I/O engine can be started (%s)%s", strerrorname_np(-err),
-             settings->strict ? "" : ": nothing is spilled");
+             "no I/O engine can be started (%s)%s; see %s", strerrorname_np(-err),
+             settings->strict ? "" : ": nothing is spilled", engine_hint(err));
     if (settings->strict)
         return -EOPNOTSUPP;
     pool_fallback(pool, "no-engine");
@@ -274,9 +311,8 @@ static int engine_choose(struct spw_pool *pool, const struct settings *settings)
         return engine_missing(pool, settings, err);
     if (why) {
         log_line(&pool->log, SPILLWAY_LOG_WARN,
-                 "io_uring is refused (%s): threads do the I/O instead; see io_uring_disabled in "
-                 "/proc/sys/kernel, seccomp and RLIMIT_MEMLOCK",
-                 strerrorname_np(-why));
+                 "io_uring is refused (%s): threads do the I/O instead; see %s",
+                 strerrorname_np(-why), engine_hint(why));
         pool_fallback(pool, "io_uring");
     }
     return 0;

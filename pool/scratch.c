@@ -168,6 +168,15 @@ static int settle_io(struct scratch *scratch, bool direct)
     return 0;
 }
 
+/* The directory is there, and yet no file can be made in it: /proc, say. */
+static bool is_there(const struct os *os, const char *dir)
+{
+    int fd = open_again(os, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    os_close(os, fd);
+    return fd >= 0;
+}
+
 /* --- what is wrong, in words ----------------------------------------------------------------- */
 
 static void explain(int err, char why[SCRATCH_WHY])
@@ -182,6 +191,9 @@ static void explain(int err, char why[SCRATCH_WHY])
         break;
     case ENOENT:
         said = "does not exist: create it or name another";
+        break;
+    case EOPNOTSUPP:
+        said = "takes no files (its file system is of a special kind): name a directory on a disk";
         break;
     case ENOTDIR:
         said = "is not a directory: name one";
@@ -249,6 +261,8 @@ int scratch_open(const struct os *os, const char *dir, struct scratch *out, char
     memset(out, 0, sizeof(*out));
     out->os = os;
     rc = out->fd = open_unnamed(os, dir, &direct);
+    if (rc == -ENOENT && is_there(os, dir))
+        rc = -EOPNOTSUPP;
     if (rc < 0)
         goto explain;
     rc = os->fstatfs(out->fd, &out->fs);

@@ -515,7 +515,9 @@ Test(options, unknown_name)
         {"SPILLWAY_MEMROY", "memory"},
         {"dir", "dirs"},
         {"SPILLWAY_CHEKSUM", "checksum"},
+        {"SPILLWAY_NUMA_NODES", "nodes"},
     };
+    static const char *const strangers[] = {"SPILLWAY_X", "x", "", "HOME", "SPILLWAY_COLOUR"};
     spw_options *options = open_options();
     char want[300], name[5000];
     size_t i;
@@ -524,6 +526,13 @@ Test(options, unknown_name)
         cr_assert_eq(spw_options_set(options, cases[i][0], "1G"), -ENOENT);
         (void)snprintf(want, sizeof(want), "'%s' is not a setting; the nearest is %s", cases[i][0],
                        cases[i][1]);
+        cr_assert_str_eq(spw_options_message(options), want);
+    }
+    /* a guess that is no help is left out */
+    for (i = 0; i < COUNT(strangers); i++) {
+        cr_assert_eq(spw_options_set(options, strangers[i], "1G"), -ENOENT);
+        (void)snprintf(want, sizeof(want), "'%s' is not a setting; spillway(7) lists them",
+                       strangers[i]);
         cr_assert_str_eq(spw_options_message(options), want);
     }
     memset(name, '\x1b', sizeof(name));
@@ -633,13 +642,22 @@ Test(options, load_names_the_first_refused_and_reads_the_rest)
     spw_options_close(options);
 }
 
-Test(options, load_empty_value_is_refused)
+Test(options, load_empty_value_is_unset)
 {
-    static const char *const entries[] = {"SPILLWAY_MEMORY=", NULL};
+    static const char *const entries[] = {
+        "SPILLWAY_STRICT=on", "SPILLWAY_MEMORY=", "SPILLWAY_SEAL= \t", "SPILLWAY_MEMROY=", NULL};
     spw_options *options = open_options();
+    const char *origin;
 
-    cr_assert_eq(options_load_from(options, env(entries)), -EINVAL);
-    cr_assert_not_null(strstr(spw_options_message(options), "SPILLWAY_MEMORY: ''"));
+    check_set(options, "memory", "2G", "2GiB");
+    cr_assert_eq(options_load_from(options, env(entries)), 0);
+    cr_assert_str_eq(spw_options_message(options), "");
+    cr_assert_str_eq(spw_options_value(options, "memory", &origin), "2GiB");
+    cr_assert_str_eq(origin, "call");
+    cr_assert_str_eq(spw_options_value(options, "seal", &origin), "recycle");
+    cr_assert_str_eq(origin, "default");
+    /* a call has to say what it means */
+    cr_assert_eq(spw_options_set(options, "memory", ""), -EINVAL);
     spw_options_close(options);
 }
 
@@ -681,7 +699,7 @@ Test(options, load_long_unknown_name)
 
     memset(entry, 'X', sizeof(entry));
     memcpy(entry, "SPILLWAY_", 9);
-    entry[sizeof(entry) - 1] = '\0';
+    memcpy(entry + sizeof(entry) - 3, "=1", 3);
     cr_assert_eq(options_load_from(options, env(entries)), 0);
     cr_assert_lt(strlen(spw_options_message(options)), 200);
     cr_assert_gt(strlen(spw_options_message(options)), 0);

@@ -185,6 +185,42 @@ Test(os, threads_take_no_signals)
     }
 }
 
+enum { LOCAL_BYTES = 700 * 1024, FRAME_BYTES = 200 * 1024 };
+
+/* More than the library's threads have for themselves. */
+static _Thread_local unsigned char local[LOCAL_BYTES];
+
+static void *fill_stack(void *stack_bytes)
+{
+    volatile unsigned char frame[FRAME_BYTES];
+    pthread_attr_t attributes;
+    unsigned sum = 0;
+    size_t i;
+
+    for (i = 0; i < FRAME_BYTES; i += 512)
+        sum += frame[i] = 1;
+    for (i = 0; i < LOCAL_BYTES; i += 512)
+        sum += ++local[i];
+    if (sum != FRAME_BYTES / 512 + LOCAL_BYTES / 512 ||
+        pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return NULL;
+    (void)pthread_attr_getstacksize(&attributes, stack_bytes);
+    (void)pthread_attr_destroy(&attributes);
+    return NULL;
+}
+
+/* RLIMIT_AS counts a stack in full, so it is small; but it holds the program's locals as well. */
+Test(os, threads_have_small_stacks)
+{
+    size_t stack_bytes = 0;
+    pthread_t thread;
+
+    cr_assert_eq(os_linux.thread(&thread, fill_stack, &stack_bytes), 0);
+    (void)pthread_join(thread, NULL);
+    cr_assert_geq(stack_bytes, LOCAL_BYTES + FRAME_BYTES);
+    cr_assert_leq(stack_bytes, 4 << 20);
+}
+
 Test(os, read_file)
 {
     char buf[8];

@@ -313,6 +313,7 @@ Test(scratch, missing_directory)
 {
     refused("/var/tmp/spillway-no-such-directory", -ENOENT, "does not exist");
     refused("", -ENOENT, "does not exist");
+    refused("/proc", -EOPNOTSUPP, "takes no files"); /* it is there all right */
     cr_assert_eq(fault_open_fds(), 0);
 }
 

@@ -22,10 +22,11 @@ SPILLWAY_API void spw_options_close(spw_options *options);
 
 /**
  * Reads every SPILLWAY_* variable of the environment (nothing in a set-uid
- * program). Returns 0, or -EINVAL when a value is refused: that setting keeps
- * what it had, the others are read all the same, and spw_options_message() names
- * the first refused variable, its value and what is allowed. An unknown
- * SPILLWAY_* name leaves a message with the nearest known name; it is refused
+ * program). A variable that is empty, or blank, counts as unset. Returns 0, or -EINVAL when a value
+ * is refused: that setting keeps what it had, the others are read all the same, and
+ * spw_options_message() names the first refused variable, its value and what is allowed. So a
+ * program may go on with -EINVAL where it sets what was refused by itself. An unknown
+ * SPILLWAY_* name leaves a message, with a known name that is like it; it is refused
  * (-EINVAL) only in strict mode.
  */
 SPILLWAY_API int spw_options_load(spw_options *options);
@@ -43,7 +44,7 @@ SPILLWAY_API const char *spw_options_message(const spw_options *options);
 
 /** One row of the options table; the text is static. */
 typedef struct spw_option_info {
-    size_t size;          /**< sizeof(spw_option_info), set by the caller */
+    size_t size;          /**< sizeof(spw_option_info); set to what was filled in */
     const char *name;     /**< "memory" */
     const char *variable; /**< "SPILLWAY_MEMORY" */
     const char *fallback; /**< the default as text, "auto" where it is computed */
@@ -51,7 +52,10 @@ typedef struct spw_option_info {
     const char *help;     /**< one line */
 } spw_option_info;
 
-/** Row `index` of the table. Returns 0, -ENOENT past the last row, -EINVAL (size). */
+/**
+ * Row `index` of the table. Returns 0, -ENOENT past the last row, or -EINVAL (`info` is NULL, or a
+ * size that this library does not know).
+ */
 SPILLWAY_API int spw_options_describe(size_t index, spw_option_info *info);
 
 /**
