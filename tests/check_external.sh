@@ -65,8 +65,10 @@ if command -v "$cxx" >/dev/null; then
     for header in "$dest$prefix"/include/spillway/*.h; do
         name=$(basename "$header")
         echo "#include <spillway/$name>" >"$work/alone.cpp"
-        "$cxx" -std=c++11 -pedantic -Wall -Wextra -Wundef -Werror -fsyntax-only \
-            -I"$dest$prefix/include" "$work/alone.cpp" || fail "$name alone in C++11"
+        for standard in c++98 c++11; do
+            "$cxx" -std=$standard -pedantic -Wall -Wextra -Wundef -Werror -fsyntax-only \
+                -I"$dest$prefix/include" "$work/alone.cpp" || fail "$name alone in $standard"
+        done
     done
 else
     echo "no C++ compiler: that half was left out"

@@ -18,7 +18,7 @@ enum spw_error_class {
     SPILLWAY_CLASS_NONE = 0, /**< not an error, or a mistake of the caller (-EINVAL and the like) */
     SPILLWAY_CLASS_RETRY,    /**< nothing is lost; the same call may work later */
     SPILLWAY_CLASS_DEGRADED, /**< nothing is lost; something works less well until it is mended */
-    SPILLWAY_CLASS_LOST,     /**< bytes are gone for good; see spw_reader_skip() */
+    SPILLWAY_CLASS_LOST      /**< bytes are gone for good; see spw_reader_skip() */
 };
 
 /**

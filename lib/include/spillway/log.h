@@ -13,7 +13,7 @@ enum spw_log_level {
     SPILLWAY_LOG_ERROR, /**< bytes lost, or a tier withdrawn */
     SPILLWAY_LOG_WARN,  /**< a fallback was taken, or a tier is full */
     SPILLWAY_LOG_INFO,  /**< what was chosen at start */
-    SPILLWAY_LOG_DEBUG,
+    SPILLWAY_LOG_DEBUG
 };
 
 /**

@@ -21,7 +21,7 @@ typedef struct spw_view spw_view;
 enum spw_entry_kind {
     SPILLWAY_ENTRY_NONE = 0, /**< past the end */
     SPILLWAY_ENTRY_BYTES,    /**< resident */
-    SPILLWAY_ENTRY_HANDLE,   /**< paged */
+    SPILLWAY_ENTRY_HANDLE    /**< paged */
 };
 
 /** A place in a view. A call that rewrites entries says where its cursor ends; other cursors die.

@@ -31,7 +31,7 @@ typedef struct spw_waker {
 /** Flags of fetch and prefetch. */
 enum {
     SPILLWAY_FETCH_NOWAIT = 1, /**< -EAGAIN instead of waiting for I/O */
-    SPILLWAY_FETCH_HEAD = 2,   /**< the queue's head: someone waits, memory may be reserved */
+    SPILLWAY_FETCH_HEAD = 2    /**< the queue's head: someone waits, memory may be reserved */
 };
 
 /**
@@ -95,8 +95,8 @@ typedef struct spw_limits {
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
 enum {
-    SPILLWAY_EXTEND_NOWAIT = 1,  /**< -EAGAIN where the call would wait for I/O in flight */
-    SPILLWAY_EXTEND_BOUNDED = 2, /**< -ENOSPC where it would go over budget for want of a tier */
+    SPILLWAY_EXTEND_NOWAIT = 1, /**< -EAGAIN where the call would wait for I/O in flight */
+    SPILLWAY_EXTEND_BOUNDED = 2 /**< -ENOSPC where it would go over budget for want of a tier */
 };
 
 /** What a strategy can do. All but `spill` and `close` may be NULL. */
