@@ -13,6 +13,7 @@
 #   TEST_TIME_LIMIT_S  seconds that one test may take in the plain runner (120)
 #   RUNNER             what binaries run under, such as valgrind and its options
 #   TESTS              only suites and scripts whose name contains one of these words
+#   SPILLWAY_TEST_DIR  where scratch directories of tests are made (a new folder in /var/tmp)
 #   SPILLWAY_TEST_*    for the tests; every other SPILLWAY_* variable is hidden from them
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -28,7 +29,12 @@ export LC_ALL=C
 
 mkdir -p "$BUILD"
 results=$(mktemp -d "$BUILD/results.XXXXXX") || exit 2
-trap 'rm -rf "$results"' EXIT
+# What a test that fails leaves behind goes with the folder. Not on tmpfs: scratch files want a disk.
+if [ -z "${SPILLWAY_TEST_DIR:-}" ]; then
+    scratch=$(mktemp -d /var/tmp/spillway-tests.XXXXXX) && chmod 711 "$scratch" &&
+        export SPILLWAY_TEST_DIR=$scratch
+fi
+trap 'rm -rf --one-file-system "$results" ${scratch:+"$scratch"}' EXIT
 trap 'exit 130' INT TERM
 
 is_wanted() {
