@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "growable.h"
 
 static struct queue *queue_of(spw_waker *waker)
 {
@@ -53,13 +54,6 @@ no_quiet:
     return err;
 }
 
-static int options_check(const spw_queue_options *options)
-{
-    if (options->size != sizeof(*options))
-        return -EINVAL;
-    return account_in_child(options->account) ? -EOWNERDEAD : 0;
-}
-
 static int queue_make(const struct os *os, const spw_queue_options *options,
                       const spw_allocator *allocator, struct queue **out)
 {
@@ -99,12 +93,13 @@ no_name:
 int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
                     spw_reader **reader)
 {
-    static const spw_queue_options plain = {.size = sizeof(plain)};
-    if (!options)
-        options = &plain;
-    int err = options_check(options);
+    spw_queue_options known = {0};
+    int err = growable_read(options, QUEUE_OPTIONS_FIRST_BYTES, &known, sizeof(known));
     if (err)
         return err;
+    options = &known;
+    if (account_in_child(options->account))
+        return -EOWNERDEAD;
     const spw_allocator *allocator = allocator_or_default(options->allocator);
     struct spw_writer *writer_end = allocator_acquire(allocator, sizeof(*writer_end));
     if (!writer_end)
@@ -233,9 +228,9 @@ void queue_wait_quiet(struct queue *queue)
 static int head_arm(struct queue *queue, spw_handle *handle)
 {
     /* A synchronous handle is there to be tried; after -EAGAIN it cannot tell when to try again. */
-    if (!handle->ops->on_ready)
+    if (!OPS_HAS(handle->ops, on_ready))
         return queue->view.fetch_error == -EAGAIN ? -ENOTSUP : 1;
-    if (handle->ops->prefetch) {
+    if (OPS_HAS(handle->ops, prefetch)) {
         int err = handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
         if (err && err != -EAGAIN)
             return 1; /* draining says what is wrong */
@@ -260,14 +255,11 @@ int queue_arm(struct queue *queue, unsigned bits)
 
 int queue_info(struct queue *queue, spw_queue_info *info)
 {
-    if (info->size != sizeof(*info))
-        return -EINVAL;
     if (queue_in_child(queue))
         return -EOWNERDEAD;
     pthread_mutex_lock(&queue->lock);
     const struct spw_view *view = &queue->view;
-    *info = (spw_queue_info){
-        .size = sizeof(*info),
+    spw_queue_info now = {
         .name = queue->name,
         .entries = view->entries,
         .paged_entries = view->paged_entries,
@@ -279,7 +271,7 @@ int queue_info(struct queue *queue, spw_queue_info *info)
         .skipped_bytes_total = queue->skipped_bytes_total,
     };
     pthread_mutex_unlock(&queue->lock);
-    return 0;
+    return growable_write(info, QUEUE_INFO_FIRST_BYTES, &now, sizeof(now));
 }
 
 void queue_take_all(struct queue *queue, struct spw_view *out)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "alloc.h"
+#include "growable.h"
 #include "queue.h"
 
 /* Between two tries of a head whose handle cannot tell when it is ready; doubled up to the last. */
@@ -27,7 +28,7 @@ static int head_fetch(struct queue *queue)
         long fetched = spw_view_fetch(view, &head, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
         err = fetched < 0 ? (int)fetched : 0;
     }
-    if (err == -EAGAIN && handle->ops->prefetch) {
+    if (err == -EAGAIN && OPS_HAS(handle->ops, prefetch)) {
         head = spw_view_head(view);
         handle = spw_cursor_handle(&head);
         int started = handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
@@ -82,7 +83,7 @@ static void reader_settle(struct queue *queue)
 {
     account_relieved(queue->account);
     spw_policy *policy = queue->reader_policy;
-    if (policy && policy->ops->settle)
+    if (policy && OPS_HAS(policy->ops, settle))
         policy->ops->settle(policy, SPILLWAY_EXTEND_NOWAIT);
 }
 

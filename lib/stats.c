@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "spillway/stats.h"
+#include "stats.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "growable.h"
 
 /* Goes up when a name changes its meaning or goes away, not when one is added. */
 #define STATS_SCHEMA 1
@@ -73,18 +75,18 @@ static void put_string(struct writer *writer, const char *name, const char *text
     put_text(writer, "\"");
 }
 
-long spw_stats_json(const spw_stats *stats, char *out, size_t capacity)
+long stats_json(const spw_stats *stats, size_t stats_bytes, char *out, size_t capacity)
 {
     struct writer writer = {.out = out, .capacity = capacity};
     char digits[12];
 
-    if (stats == NULL || stats->size < sizeof(*stats) || (out == NULL && capacity > 0))
-        return -EINVAL;
     put_text(&writer, "{\"schema\":");
     (void)snprintf(digits, sizeof(digits), "%d", STATS_SCHEMA);
     put_text(&writer, digits);
     put_string(&writer, "version", spw_version_text(), SIZE_MAX);
-#define STATS_PUT(name, kind, help) put_number(&writer, #name, stats->name);
+#define STATS_PUT(name, kind, help)                                                                \
+    if (stats_bytes >= GROWABLE_END(spw_stats, name))                                              \
+        put_number(&writer, #name, stats->name);
     SPILLWAY_STATS_TABLE(STATS_PUT)
 #undef STATS_PUT
     put_string(&writer, "engine", stats->engine, sizeof(stats->engine));
@@ -94,4 +96,12 @@ long spw_stats_json(const spw_stats *stats, char *out, size_t capacity)
     if (writer.used > capacity)
         return -ENOSPC;
     return (long)writer.used - 1;
+}
+
+long spw_stats_json(const spw_stats *stats, char *out, size_t capacity)
+{
+    if (stats == NULL || (out == NULL && capacity > 0) ||
+        growable_check(stats->size, STATS_FIRST_BYTES) != 0)
+        return -EINVAL;
+    return stats_json(stats, stats->size, out, capacity);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "alloc.h"
+#include "growable.h"
 #include "owner.h"
 #include "queue.h"
 
@@ -112,7 +113,7 @@ static bool apply_again(struct queue *queue)
 static void writer_settle(struct queue *queue, unsigned flags)
 {
     spw_policy *policy = queue->writer_policy;
-    if (!policy || !policy->ops->settle || policy->ops->settle(policy, flags) != 1)
+    if (!policy || !OPS_HAS(policy->ops, settle) || policy->ops->settle(policy, flags) != 1)
         return;
     queue_acquire(queue); /* a callback may close the writer */
     do {
@@ -126,7 +127,7 @@ static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t coun
                         bool *fire)
 {
     spw_policy *policy = queue->writer_policy;
-    if (!policy || !policy->ops->admit || !flags)
+    if (!policy || !OPS_HAS(policy->ops, admit) || !flags)
         return 0;
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++)

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "../lib/alloc.h"
+#include "../lib/growable.h"
 #include "sizes.h"
 #include "spillway/policies.h"
 
@@ -37,7 +38,7 @@ static void prefetch_start(spw_cursor cursor, uint64_t near_bytes, uint64_t budg
             near_bytes += spw_cursor_skip(&cursor);
             continue;
         }
-        if (!handle->ops->prefetch || handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT))
+        if (!OPS_HAS(handle->ops, prefetch) || handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT))
             return; /* synchronous, or no memory for more now */
         near_bytes += spw_cursor_size(&cursor);
         spw_cursor_next(&cursor);
@@ -61,7 +62,7 @@ static void prefetch_apply(spw_policy *policy, spw_view *view)
         long fetched = spw_view_fetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | head);
         if (fetched == -EAGAIN) {
             spw_handle *handle = spw_cursor_handle(&cursor);
-            if (head && handle->ops->prefetch)
+            if (head && OPS_HAS(handle->ops, prefetch))
                 handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
             prefetch_start(cursor, near_bytes, budget_bytes);
         }
@@ -86,20 +87,18 @@ static const spw_policy_ops prefetch_ops = {
 
 int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out)
 {
-    static const spw_prefetch_config automatic = {.size = sizeof(automatic),
-                                                  .budget_bytes = SPILLWAY_AUTO};
-    if (!config)
-        config = &automatic;
-    if (config->size != sizeof(*config))
-        return -EINVAL;
-    const spw_allocator *allocator = allocator_or_default(config->allocator);
+    spw_prefetch_config known = {.budget_bytes = SPILLWAY_AUTO};
+    int err = growable_read(config, PREFETCH_CONFIG_FIRST_BYTES, &known, sizeof(known));
+    if (err)
+        return err;
+    const spw_allocator *allocator = allocator_or_default(known.allocator);
     struct prefetch *prefetch = allocator_zeroed(allocator, sizeof(*prefetch));
     if (!prefetch)
         return -ENOMEM;
     prefetch->policy.ops = &prefetch_ops;
-    prefetch->budget_bytes = config->budget_bytes;
-    prefetch->limits = config->limits;
-    prefetch->limits_context = config->limits_context;
+    prefetch->budget_bytes = known.budget_bytes;
+    prefetch->limits = known.limits;
+    prefetch->limits_context = known.limits_context;
     prefetch->allocator = allocator;
     *out = &prefetch->policy;
     return 0;

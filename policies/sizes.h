@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../lib/growable.h"
 #include "spillway/strategy.h"
 
 #define HEAD_RESERVE_MAX_BYTES (UINT64_C(64) << 20)
@@ -18,7 +19,7 @@
 static inline spw_limits limits_of(spw_strategy *strategy)
 {
     spw_limits limits = {.size = sizeof(limits), .queues = 1};
-    if (strategy->ops->limits)
+    if (OPS_HAS(strategy->ops, limits))
         strategy->ops->limits(strategy, &limits);
     return limits;
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "../lib/alloc.h"
+#include "../lib/growable.h"
 #include "sizes.h"
 #include "spillway/policies.h"
 
@@ -51,7 +52,7 @@ static void threshold_apply(spw_policy *policy, spw_view *view)
     if (!threshold_decide(threshold, spw_view_resident_bytes(view), &head_reserve_bytes))
         return;
     uint64_t room_bytes =
-        strategy->ops->room_bytes ? strategy->ops->room_bytes(strategy) : UINT64_MAX;
+        OPS_HAS(strategy->ops, room_bytes) ? strategy->ops->room_bytes(strategy) : UINT64_MAX;
     if (room_bytes == 0)
         return;
     spw_cursor cursor = spw_view_seek(view, head_reserve_bytes);
@@ -73,13 +74,13 @@ static void threshold_apply(spw_policy *policy, spw_view *view)
 static int threshold_admit(spw_policy *policy, uint64_t bytes, unsigned flags)
 {
     spw_strategy *strategy = threshold_of(policy)->strategy;
-    return strategy->ops->admit ? strategy->ops->admit(strategy, bytes, flags) : 0;
+    return OPS_HAS(strategy->ops, admit) ? strategy->ops->admit(strategy, bytes, flags) : 0;
 }
 
 static int threshold_settle(spw_policy *policy, unsigned flags)
 {
     spw_strategy *strategy = threshold_of(policy)->strategy;
-    return strategy->ops->settle ? strategy->ops->settle(strategy, flags) : 0;
+    return OPS_HAS(strategy->ops, settle) ? strategy->ops->settle(strategy, flags) : 0;
 }
 
 static void threshold_close(spw_policy *policy)
@@ -102,21 +103,21 @@ static const spw_policy_ops threshold_ops = {
 
 int spw_threshold_open(spw_strategy *strategy, const spw_threshold_config *config, spw_policy **out)
 {
-    static const spw_threshold_config automatic = {.size = sizeof(automatic),
-                                                   .threshold_bytes = SPILLWAY_AUTO,
-                                                   .head_reserve_bytes = SPILLWAY_AUTO};
-    if (!config)
-        config = &automatic;
-    if (!strategy || config->size != sizeof(*config))
+    spw_threshold_config known = {.threshold_bytes = SPILLWAY_AUTO,
+                                  .head_reserve_bytes = SPILLWAY_AUTO};
+    if (!strategy)
         return -EINVAL;
-    const spw_allocator *allocator = allocator_or_default(config->allocator);
+    int err = growable_read(config, THRESHOLD_CONFIG_FIRST_BYTES, &known, sizeof(known));
+    if (err)
+        return err;
+    const spw_allocator *allocator = allocator_or_default(known.allocator);
     struct threshold *threshold = allocator_zeroed(allocator, sizeof(*threshold));
     if (!threshold)
         return -ENOMEM;
     threshold->policy.ops = &threshold_ops;
     threshold->strategy = strategy;
-    threshold->threshold_bytes = config->threshold_bytes;
-    threshold->head_reserve_bytes = config->head_reserve_bytes;
+    threshold->threshold_bytes = known.threshold_bytes;
+    threshold->head_reserve_bytes = known.head_reserve_bytes;
     threshold->allocator = allocator;
     *out = &threshold->policy;
     return 0;

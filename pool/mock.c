@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "../lib/alloc.h"
+#include "../lib/growable.h"
 
 enum mock_state { MOCK_STORED, MOCK_STARTED, MOCK_LOADED };
 
@@ -55,21 +56,20 @@ static void mock_acquire(struct spw_mock *mock)
 
 int spw_mock_open(const spw_mock_config *config, spw_mock **out)
 {
-    static const spw_mock_config plain = {.size = sizeof(plain)};
-    if (!config)
-        config = &plain;
-    if (config->size != sizeof(*config))
-        return -EINVAL;
-    const spw_allocator *allocator = allocator_or_default(config->allocator);
+    spw_mock_config known = {0};
+    int err = growable_read(config, MOCK_CONFIG_FIRST_BYTES, &known, sizeof(known));
+    if (err)
+        return err;
+    const spw_allocator *allocator = allocator_or_default(known.allocator);
     struct spw_mock *mock = allocator_zeroed(allocator, sizeof(*mock));
     if (!mock)
         return -ENOMEM;
-    mock->config = *config;
+    mock->config = known;
     if (mock->config.chunks_per_handle == 0)
         mock->config.chunks_per_handle = 1;
     mock->allocator = allocator;
     mock->refs = 1;
-    int err = -pthread_mutex_init(&mock->lock, NULL);
+    err = -pthread_mutex_init(&mock->lock, NULL);
     if (err) {
         allocator_release(allocator, mock, sizeof(*mock));
         return err;
@@ -346,12 +346,9 @@ void spw_mock_fail_fetch(spw_mock *mock, int err, unsigned times)
 
 int spw_mock_info_get(const spw_mock *mock, spw_mock_info *info)
 {
-    if (info->size != sizeof(*info))
-        return -EINVAL;
     pthread_mutex_t *lock = (pthread_mutex_t *)&mock->lock;
     pthread_mutex_lock(lock);
-    *info = mock->info;
+    spw_mock_info now = mock->info;
     pthread_mutex_unlock(lock);
-    info->size = sizeof(*info);
-    return 0;
+    return growable_write(info, MOCK_INFO_FIRST_BYTES, &now, sizeof(now));
 }

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "../lib/alloc.h"
+#include "../lib/growable.h"
 #include "run.h"
 
 /* A smaller budget than this cannot hold a run in each stage of its life. */
@@ -395,19 +396,18 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
 int pool_open_with(const struct os *os, const char *root, const spw_pool_config *config,
                    spw_pool **out)
 {
-    static const spw_pool_config plain = {.size = sizeof(plain)};
-    if (!config)
-        config = &plain;
-    if (config->size != sizeof(*config))
-        return -EINVAL;
-    struct spw_pool *pool = pool_make(os, config);
+    spw_pool_config known = {0};
+    int err = growable_read(config, POOL_CONFIG_FIRST_BYTES, &known, sizeof(known));
+    if (err)
+        return err;
+    struct spw_pool *pool = pool_make(os, &known);
     if (!pool)
         return -ENOMEM;
-    int err = -ENOMEM;
+    err = -ENOMEM;
     struct settings *settings = allocator_zeroed(pool->allocator, sizeof(*settings));
     if (!settings)
         goto no_settings;
-    err = settings_open(&pool->log, config->options, settings);
+    err = settings_open(&pool->log, known.options, settings);
     if (err)
         goto no_locks;
     pool->log.level = settings->log_level;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../lib/growable.h"
 #include "pool.h"
 
 #define COPY_COUNTER(name, kind, help)                                                             \
@@ -63,10 +64,9 @@ static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
     }
 }
 
-int spw_pool_stats(const spw_pool *pool, spw_stats *stats)
+int spw_pool_stats(const spw_pool *pool, spw_stats *out)
 {
-    if (stats->size != sizeof(*stats))
-        return -EINVAL;
+    spw_stats now = {0}, *stats = &now;
     if (pool_in_child(pool))
         return -EOWNERDEAD;
     SPILLWAY_STATS_TABLE(COPY_COUNTER)
@@ -81,5 +81,5 @@ int spw_pool_stats(const spw_pool *pool, spw_stats *stats)
     pthread_mutex_lock(lock);
     memcpy(stats->fallbacks, pool->fallbacks, sizeof(stats->fallbacks));
     pthread_mutex_unlock(lock);
-    return 0;
+    return growable_write(out, STATS_FIRST_BYTES, &now, sizeof(now));
 }

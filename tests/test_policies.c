@@ -594,7 +594,7 @@ Test(policies, open_refuses_nonsense)
     struct boxes boxes;
     boxes_init(&boxes);
     spw_policy *policy = NULL, *other = NULL;
-    spw_threshold_config threshold = {.size = sizeof(threshold) + 8};
+    spw_threshold_config threshold = {.size = sizeof(threshold) - 1};
     spw_prefetch_config prefetch = {.size = 0};
     cr_assert_eq(spw_threshold_open(&boxes.strategy, &threshold, &policy), -EINVAL);
     cr_assert_eq(spw_threshold_open(NULL, NULL, &policy), -EINVAL);

@@ -23,7 +23,8 @@ typedef struct spw_mock_config {
     const spw_allocator *allocator; /**< NULL: malloc */
 } spw_mock_config;
 
-/** Opens a mock; `config` may be NULL (synchronous). Returns 0, -EINVAL or -ENOMEM. */
+/** Opens a mock; `config` may be NULL (synchronous). Returns 0, -EINVAL (a size that this library
+ * does not know) or -ENOMEM. */
 SPILLWAY_API int spw_mock_open(const spw_mock_config *config, spw_mock **out);
 
 /** Drops the opener's reference; strategies and handles keep the mock alive. NULL is harmless. */
@@ -42,7 +43,7 @@ SPILLWAY_API void spw_mock_fail_fetch(spw_mock *mock, int err, unsigned times);
 SPILLWAY_API size_t spw_mock_load(spw_mock *mock, size_t count);
 
 typedef struct spw_mock_info {
-    size_t size;            /**< sizeof(spw_mock_info), set by the caller */
+    size_t size;            /**< sizeof(spw_mock_info); set to what was filled in */
     size_t handles;         /**< live */
     uint64_t bytes;         /**< held for them */
     size_t pending;         /**< prefetches started and not loaded */
@@ -52,7 +53,7 @@ typedef struct spw_mock_info {
     uint64_t dropped_total; /**< handles dropped unread */
 } spw_mock_info;
 
-/** Returns 0 or -EINVAL (size). */
+/** Returns 0 or -EINVAL (a size that this library does not know). */
 SPILLWAY_API int spw_mock_info_get(const spw_mock *mock, spw_mock_info *info);
 
 #ifdef __cplusplus

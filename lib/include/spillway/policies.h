@@ -26,7 +26,8 @@ typedef struct spw_threshold_config {
 
 /**
  * Takes over `strategy` on success. `config` NULL: both sizes automatic (256 MiB and 64 MiB for a
- * strategy without a budget). Returns 0, -EINVAL or -ENOMEM.
+ * strategy without a budget). Returns 0, -EINVAL (no strategy, or a size that this library does not
+ * know) or -ENOMEM.
  */
 SPILLWAY_API int spw_threshold_open(spw_strategy *strategy, const spw_threshold_config *config,
                                     spw_policy **out);
@@ -46,7 +47,8 @@ typedef struct spw_prefetch_config {
     const spw_allocator *allocator;
 } spw_prefetch_config;
 
-/** `config` NULL: automatic. Returns 0, -EINVAL or -ENOMEM. */
+/** `config` NULL: automatic. Returns 0, -EINVAL (a size that this library does not know) or
+ * -ENOMEM. */
 SPILLWAY_API int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out);
 
 /**

@@ -99,7 +99,8 @@ SPILLWAY_API int spw_view_page(spw_view *view, spw_cursor *cursor, size_t count,
 SPILLWAY_API int spw_view_unpage(spw_view *view, spw_cursor *cursor, spw_chunks *chunks,
                                  spw_handle **out);
 
-/** What a policy can do. `admit` and `settle` may be NULL. */
+/** What a policy can do. `admit` and `settle` may be NULL; later versions append optional members.
+ */
 typedef struct spw_policy_ops {
     size_t size;      /**< sizeof(spw_policy_ops) */
     const char *name; /**< for messages */

@@ -32,8 +32,8 @@ typedef struct spw_pool_config {
  * that remains, is told once through the log and counted in the stats; with the
  * option `strict` it fails instead. Returns 0 or:
  *
- *  -EINVAL      a setting is refused (the log says which), or an unknown config size, or the kernel
- *               lacks MADV_WIPEONFORK
+ *  -EINVAL      a setting is refused (the log says which), or `config` has a size that this
+ *               library does not know, or the kernel lacks MADV_WIPEONFORK
  *  -ENOMEM      no memory for the pool itself
  *
  * or, where `strict` is set, with a line in the log that says what is missing:
@@ -107,7 +107,8 @@ SPILLWAY_API uint64_t spw_pool_trim(spw_pool *pool);
  */
 SPILLWAY_API int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *started_bytes);
 
-/** Fills in `*stats` (see stats.h). Returns 0, -EINVAL (size) or -EOWNERDEAD. */
+/** Fills in `*stats` (see stats.h). Returns 0, -EINVAL (a size that this library does not know) or
+ * -EOWNERDEAD. */
 SPILLWAY_API int spw_pool_stats(const spw_pool *pool, spw_stats *stats);
 
 #ifdef __cplusplus

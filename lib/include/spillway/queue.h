@@ -130,7 +130,7 @@ SPILLWAY_API void spw_reader_abort(spw_reader *reader, int err);
 
 /** Constant-time sums of a queue. */
 typedef struct spw_queue_info {
-    size_t size;      /**< sizeof(spw_queue_info), set by the caller */
+    size_t size;      /**< sizeof(spw_queue_info); set to what was filled in */
     const char *name; /**< valid while this end is open; NULL: none */
     uint64_t entries;
     uint64_t paged_entries; /**< handles */
@@ -142,7 +142,8 @@ typedef struct spw_queue_info {
     uint64_t skipped_bytes_total;
 } spw_queue_info;
 
-/** Either end may ask, from its own thread. Returns 0, -EINVAL (size) or -EOWNERDEAD. */
+/** Either end may ask, from its own thread. Returns 0, -EINVAL (a size that this library does not
+ * know) or -EOWNERDEAD. */
 SPILLWAY_API int spw_writer_info(const spw_writer *writer, spw_queue_info *info);
 SPILLWAY_API int spw_reader_info(const spw_reader *reader, spw_queue_info *info);
 

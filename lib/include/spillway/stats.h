@@ -14,6 +14,7 @@ extern "C" {
 /*
  * The one table of what a pool counts: X(name, kind, help). Counters only grow
  * and end in _total; gauges are values of the moment. Bytes, counts, nanoseconds.
+ * Rows keep their place; new ones come at the end.
  *
  * Identity, at any quiet moment:
  *   used = resident_foreign + entry_blocks + buffers
@@ -80,18 +81,19 @@ extern "C" {
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
-/** Counters and gauges of a pool; later versions append. */
+/** Counters and gauges of a pool. The table comes last: later versions append to it. */
 typedef struct spw_stats {
-    size_t size; /**< sizeof(spw_stats), set by the caller; set to what was filled in */
-    SPILLWAY_STATS_TABLE(SPILLWAY_STATS_FIELD)
+    size_t size;         /**< sizeof(spw_stats); set to what was filled in */
     char engine[16];     /**< "io_uring", "threads" or "none" */
     char seal_mode[16];  /**< "recycle" or "strict" */
     char fallbacks[256]; /**< names of the fallbacks taken, separated by spaces */
+    SPILLWAY_STATS_TABLE(SPILLWAY_STATS_FIELD)
 } spw_stats;
 
 /**
- * The stats as one JSON object, NUL-terminated. Returns its length, or -ENOSPC when
- * `capacity` is too small (8 KiB is enough), -EINVAL (size).
+ * The stats as one JSON object, NUL-terminated: what `stats->size` holds and this library knows.
+ * Returns its length, -ENOSPC when `capacity` is too small (8 KiB is enough), or -EINVAL (`stats`
+ * is NULL, or its size less than in the first version or more than 16 KiB; or `out` is NULL).
  */
 SPILLWAY_API long spw_stats_json(const spw_stats *stats, char *out, size_t capacity);
 

@@ -38,7 +38,8 @@ enum {
  * What a handle can do. All but `fetch`, `size_bytes`, `count` and `drop` may be
  * NULL; without `prefetch` and `on_ready` the handle is synchronous. Called
  * under the queue's lock, so nothing here may be slow with
- * SPILLWAY_FETCH_NOWAIT set, and nothing may call into the queue.
+ * SPILLWAY_FETCH_NOWAIT set, and nothing may call into the queue. Later versions append
+ * optional members.
  */
 typedef struct spw_handle_ops {
     size_t size; /**< sizeof(spw_handle_ops) */
@@ -86,7 +87,7 @@ SPILLWAY_API void spw_sink_add(spw_sink *sink, spw_handle *handle, size_t count)
 
 /** What a policy may want to know of the place that it spills to. */
 typedef struct spw_limits {
-    size_t size;           /**< sizeof(spw_limits), set by the caller */
+    size_t size;           /**< sizeof(spw_limits), set by who asks; nothing is written beyond it */
     uint64_t budget_bytes; /**< 0: no budget is set */
     uint64_t excess_bytes; /**< how far the budget's use is above where spilling should begin */
     uint64_t run_bytes;    /**< the largest run; 0: no bound */
@@ -99,7 +100,8 @@ enum {
     SPILLWAY_EXTEND_BOUNDED = 2 /**< -ENOSPC where it would go over budget for want of a tier */
 };
 
-/** What a strategy can do. All but `spill` and `close` may be NULL. */
+/** What a strategy can do. All but `spill` and `close` may be NULL; later versions append optional
+ * members. */
 typedef struct spw_strategy_ops {
     size_t size;      /**< sizeof(spw_strategy_ops) */
     const char *name; /**< for messages */
