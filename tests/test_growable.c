@@ -406,7 +406,11 @@ Test(growable, json_of_other_sizes)
     long len = spw_stats_json(&full, want, sizeof(want));
     cr_assert_gt(len, 0);
     cr_assert_not_null(strstr(want, "\"syscalls_total\":7"));
-    const size_t good[] = {STATS_FIRST_BYTES, sizeof(full) + 1, sizeof(full) + NEWER_BYTES,
+    spw_stats *first = (spw_stats *)(void *)struct_make(&full, sizeof(full), STATS_FIRST_BYTES);
+    cr_assert_gt(spw_stats_json(first, text, sizeof(text)), 0);
+    cr_assert_not_null(strstr(text, "\"syscalls_total\":7,\"engine\""));
+    free(first);
+    const size_t good[] = {sizeof(full), sizeof(full) + 1, sizeof(full) + NEWER_BYTES,
                            GROWABLE_MAX_BYTES};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         spw_stats *given = (spw_stats *)(void *)struct_make(&full, sizeof(full), good[i]);
