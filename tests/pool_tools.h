@@ -50,7 +50,7 @@ int bed_try(struct bed *bed, const struct setting *settings, unsigned dirs);
 /* The same with /proc and /sys of a fixture below `root`. */
 int bed_try_in(struct bed *bed, const char *root, const struct setting *settings, unsigned dirs);
 
-/* The same where it must work. */
+/* The same where it must work. Skips the test where io_uring is asked for and not to be had. */
 void bed_open(struct bed *bed, const struct setting *settings, unsigned dirs);
 
 /* Removes directories and options of a bed whose pool is closed, or was never opened. */
@@ -59,7 +59,8 @@ void bed_remove(struct bed *bed);
 /* Everything was given back: close_idle must say so; nothing may be left behind. */
 void bed_close(struct bed *bed);
 
-/* Nothing of a pool is left: descriptors, maps, small objects. Waits for threads on their way. */
+/* Nothing of a pool is left: descriptors, maps, small objects, threads. Waits for those on their
+ * way. */
 void nothing_left(void);
 
 /* Stats of now. */

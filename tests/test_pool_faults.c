@@ -142,7 +142,7 @@ Test(pool_faults, ring_refused_falls_back)
         struct bed bed;
         log_forget();
         fault_fail(FAULT_RING_ALLOWED, 0, FAULT_ALWAYS, -EPERM);
-        bed_open(&bed, settings, 1);
+        cr_assert_eq(bed_try(&bed, settings, 1), 0);
         spw_stats stats = bed_stats(&bed);
         cr_assert_str_eq(stats.engine, "threads");
         cr_assert_str_eq(stats.fallbacks, "io_uring");

