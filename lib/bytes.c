@@ -44,37 +44,17 @@ int spw_bytes_wrap(const void *data, size_t len, spw_bytes_release_fn *release, 
     return 0;
 }
 
-/* A private copy, in one allocation with its owner. */
-struct copied {
-    struct spw_owner owner;
-    const spw_allocator *allocator;
-    size_t size;
-    unsigned char data[];
-};
-
-static void copied_last(struct spw_owner *owner)
-{
-    struct copied *copied = (struct copied *)owner;
-    allocator_release(copied->allocator, copied, copied->size);
-}
-
 int spw_bytes_copy(const void *data, size_t len, const spw_allocator *allocator, spw_bytes *out)
 {
     if (!data && len > 0)
         return -EINVAL;
-    if (len > SIZE_MAX - sizeof(struct copied))
+    unsigned char *copy;
+    struct spw_owner *owner = owner_open(len, allocator_or_default(allocator), &copy);
+    if (!owner)
         return -ENOMEM;
-    allocator = allocator_or_default(allocator);
-    size_t size = sizeof(struct copied) + len;
-    struct copied *copied = allocator_acquire(allocator, size);
-    if (!copied)
-        return -ENOMEM;
-    owner_init(&copied->owner, 1, false, copied_last);
-    copied->allocator = allocator;
-    copied->size = size;
     if (len > 0)
-        memcpy(copied->data, data, len);
-    *out = (spw_bytes){copied->data, len, &copied->owner};
+        memcpy(copy, data, len);
+    *out = (spw_bytes){copy, len, owner};
     return 0;
 }
 

@@ -51,6 +51,10 @@ static inline size_t bytes_foreign_part(const spw_bytes *bytes)
     return bytes->owner && bytes->owner->pooled ? 0 : bytes->len;
 }
 
+/* An owner with `len` bytes of its own behind it, one allocation, one reference. NULL without
+ * memory. */
+struct spw_owner *owner_open(size_t len, const spw_allocator *allocator, unsigned char **data);
+
 /* Makes a slab over memory that `owner` keeps alive; takes over one reference on success. Bytes
  * point to `readable`, the producer writes through `writable`; both have `capacity` bytes. */
 int slab_open_over(struct spw_owner *owner, unsigned char *writable, const unsigned char *readable,

@@ -15,20 +15,6 @@ struct spw_slab {
     const spw_allocator *allocator;
 };
 
-/* A slab's memory on the heap, in one allocation with its owner. */
-struct heap {
-    struct spw_owner owner;
-    const spw_allocator *allocator;
-    size_t size;
-    unsigned char data[];
-};
-
-static void heap_last(struct spw_owner *owner)
-{
-    struct heap *heap = (struct heap *)owner;
-    allocator_release(heap->allocator, heap, heap->size);
-}
-
 int slab_open_over(struct spw_owner *owner, unsigned char *writable, const unsigned char *readable,
                    size_t capacity, const spw_allocator *allocator, spw_slab **out)
 {
@@ -48,19 +34,14 @@ int spw_slab_open(size_t capacity_bytes, const spw_allocator *allocator, spw_sla
 {
     if (capacity_bytes == 0)
         return -EINVAL;
-    if (capacity_bytes > PTRDIFF_MAX - sizeof(struct heap))
-        return -ENOMEM;
     allocator = allocator_or_default(allocator);
-    size_t size = sizeof(struct heap) + capacity_bytes;
-    struct heap *heap = allocator_acquire(allocator, size);
-    if (!heap)
+    unsigned char *data;
+    struct spw_owner *owner = owner_open(capacity_bytes, allocator, &data);
+    if (!owner)
         return -ENOMEM;
-    owner_init(&heap->owner, 1, false, heap_last);
-    heap->allocator = allocator;
-    heap->size = size;
-    int err = slab_open_over(&heap->owner, heap->data, heap->data, capacity_bytes, allocator, out);
+    int err = slab_open_over(owner, data, data, capacity_bytes, allocator, out);
     if (err)
-        allocator_release(allocator, heap, size);
+        owner_release(owner);
     return err;
 }
 
