@@ -32,6 +32,8 @@ static const struct error {
     {ENOTRECOVERABLE, LOST, "stored data could not be read back; the run is lost"},
     {EINVAL, NONE, "an argument or a setting is not valid"},
     {ENOENT, NONE, "there is no setting, file or directory of that name"},
+    {EMSGSIZE, NONE, "more at once than the whole budget"},
+    {EDEADLK, NONE, "the call would wait for the very thread that it is made on"},
     {ERANGE, NONE, "a length or position is beyond the end"},
     {EPIPE, NONE, "the reader has closed the queue"},
     {ECONNRESET, NONE, "the other end of the queue closed uncleanly"},

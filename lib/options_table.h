@@ -13,7 +13,8 @@
 #define OPTIONS_TABLE(X)                                                                           \
     X(memory, MEMORY, memory, budget, "auto",                                                      \
       OPTIONS_BYTES " of at least 64KiB, a share of the tightest memory limit (50%), or auto",     \
-      "budget: what queues and pool may keep resident; auto is half of the tightest limit")        \
+      "budget: what queues and pool may keep resident; auto is half of the tightest limit; "       \
+      "less than 1MiB is raised to that")                                                          \
     X(memory_tier, MEMORY_TIER, memory_tier, capacity, "off",                                      \
       OPTIONS_BYTES ", a share of the host's memory (25%), or off",                                \
       "capacity of the memory tier, on top of the budget; it is charged to the same cgroup")       \

@@ -58,11 +58,25 @@ refused 2 "--log-level" "shout" -- --log-level shout
 refused 2 "--strict" "perhaps" -- --strict=perhaps
 refused 2 "--dir" -- --dir ''
 refused 2 "--stats" -- --stats ''
-SPILLWAY_MEMORY=12x refused 2 "SPILLWAY_MEMORY" "12x" -- --memory 64M
+SPILLWAY_MEMORY=12x refused 2 "SPILLWAY_MEMORY" "12x" "64MiB" -- --seal strict
+SPILLWAY_MEMORY=12x refused 2 "SPILLWAY_MEMORY" "12x" "--memory" -- --memory 64M --strict
+SPILLWAY_MEMORY=64MB refused 2 "SPILLWAY_MEMORY" "64MB" -- --strict
+SPILLWAY_SEAL=wax SPILLWAY_MEMORY=12x refused 2 "SPILLWAY_SEAL" "wax" -- --memory 64M -q
+SPILLWAY_MEMORY=12x run --memory 16M --stats stats <one
+check "junk in a variable that an option overrides is told" grep -q "warning: SPILLWAY_MEMORY: '12x'.*--memory" err
+check "    and stops nothing" [ $code -eq 0 ]
+check "    the option is taken" grep -q "\"budget_bytes\": *$((16 << 20))" stats
+SPILLWAY_MEMORY='' SPILLWAY_SEAL=' ' SPILLWAY_MEMROY='' run <one
+check "an empty variable counts as unset" [ $code -eq 0 ]
+check "    and is no mistake" eval "! grep -q SPILLWAY_ err"
 SPILLWAY_MEMROY=64M run <one
 check "an unknown variable is told, with the nearest name" grep -q 'SPILLWAY_MEMROY.*SPILLWAY_MEMORY' err
 check "and stops nothing" [ $code -eq 0 ]
 SPILLWAY_MEMROY=64M refused 2 "SPILLWAY_MEMROY" -- --strict
+SPILLWAY_X=1 run <one
+check "one that is like no setting, without a guess" grep -q 'SPILLWAY_X is not a setting; spillway(7)' err
+SPILLWAY_STRICT=on SPILLWAY_X=1 run --strict=off <one
+check "strict can be switched off" [ $code -eq 0 ]
 SPILLWAY_MEMORY=32M run --stats stats <one
 check "the environment is read" grep -q "\"budget_bytes\": *$((32 << 20))" stats
 SPILLWAY_MEMORY=32M run --memory 16M --stats stats <one
@@ -134,6 +148,49 @@ if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ]; then
     check "--dir on tmpfs: exit code 1" [ $code -eq 1 ]
     check "    says tmpfs" grep -q 'tmpfs' err
 fi
+run --dirs "$work/fine:$work/missing" <a
+check "--dirs with one missing: exit code 1" [ $code -eq 1 -a ! -s out ]
+check "    names it" grep -q 'missing' err
+run --dirs auto <a
+check "--dirs auto: exit code 0" [ $code -eq 0 ]
+run --dir /proc <a
+check "--dir that takes no files: exit code 1" [ $code -eq 1 ]
+check "    does not say that it is not there" eval "! grep -q 'does not exist' err"
+run --tiers none --dir fine <a
+check "--dir without a disk tier is told" grep -q -e '--dir is without effect' err
+check "    and stops nothing" [ $code -eq 0 ]
+
+# --- strict: the reason is told, by who knows it
+strict_says() { # words..., -- option...
+    local word words=()
+    while [ "$1" != -- ]; do
+        words+=("$1")
+        shift
+    done
+    shift
+    run --strict "$@" <a
+    check "--strict $*: exit code 1" [ $code -eq 1 -a ! -s out ]
+    for word in "${words[@]}"; do
+        check "    says '$word'" grep -qF -e "$word" err
+    done
+    check "    and where to look" grep -qx 'spillpipe: cannot open the pool: see above' err
+}
+strict_says "does not exist" "/nonexistent" -- --dirs /nonexistent
+strict_says "nodes '1022'" -- --memory-tier 8M --nodes 1022
+strict_says "mlock" "SPILLWAY_MEMORY_TIER" -- --mlock
+run --strict --log-level off --dirs /nonexistent <a
+check "no log: spillpipe says why" grep -q 'cannot open the pool: there is no .*directory' err
+run --mlock --nodes far <one
+check "settings of a memory tier that there is none of are told" grep -q 'warning: without effect: nodes, mlock' err
+check "    and stop nothing" [ $code -eq 0 ]
+# Other tests that want some for a while hold this lock meanwhile.
+if exec 8</proc/sys/vm/nr_hugepages && flock -w 60 8 && [ "$(cat <&8)" = 0 ]; then
+    strict_says "vm.nr_hugepages" -- --memory-tier 8M --huge-pages on
+else
+    pass_over "an empty reserve of huge pages" "there is no such reserve, or it is not empty"
+fi
+exec 8<&-
+
 if is_root; then
     cp "$spillpipe" spillpipe
     mkdir -m 555 readonly

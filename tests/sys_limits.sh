@@ -12,6 +12,17 @@ carry "16 descriptors, strict seals" prlimit --nofile=16:16 "${run[@]}" --seal s
 carry "no lockable memory, mlock asked for" prlimit --memlock=0:0 "${run[@]}" --mlock \
     --memory-tier $((sys_bytes / 8)) && check "spilled" at_least spilled_bytes_total 1
 
+# What cannot be had for want of descriptors is put down to them, and to nothing else.
+head -c 8M /dev/urandom >"$work/some"
+: >"$work/lines"
+for descriptors in 4 5 6 7 8; do
+    prlimit --nofile=$descriptors:$descriptors "$spillpipe" --memory 1M --memory-tier 4M \
+        --dir "$work/scratch" <"$work/some" 2>>"$work/lines" 3<&- 4<&- | b2sum >"$work/out.sum"
+done
+check "few descriptors: RLIMIT_NOFILE is named" grep -q RLIMIT_NOFILE "$work/lines"
+check "    and nothing that is not at fault" \
+    eval "! grep -E 'EMFILE.*(RLIMIT_MEMLOCK|io_uring_disabled)|only 0 bytes' '$work/lines'"
+
 deny=$(prog deny_uring) || skip "no compiler for tests/prog/deny_uring.c"
 if "$deny" EPERM true; then
     for err in EPERM ENOSYS; do
@@ -39,6 +50,14 @@ carry "an unprivileged user" nobody "${run[@]}" && check "spilled" at_least spil
 rm -f "$stats"
 carry "an unprivileged user, no lockable memory" nobody prlimit --memlock=0:0 "${run[@]}" \
     --memory-tier $((sys_bytes / 8)) && check "spilled" at_least spilled_bytes_total 1
+
+nobody prlimit --nproc=1:1 "${run[@]}" <"$work/some" >"$work/out" 2>"$work/err"
+check "no thread to be had: exit code 1" [ $? -eq 1 ]
+check "    says why" grep -q 'no I/O engine.*RLIMIT_NPROC' "$work/err"
+check "    twice" grep -q 'cannot start a thread: Resource temporarily unavailable (RLIMIT_NPROC' "$work/err"
+# Address space that the memory tier uses up: input waits for memory, but not for long.
+carry "address space for a part of the memory tier" \
+    prlimit --as=100000000 "${run[@]}" --memory-tier 1G && check "in time" [ $SECONDS -lt 300 ]
 
 switch=/proc/sys/kernel/io_uring_disabled
 if [ -w "$switch" ] && before=$(cat "$switch") && echo "$before" 2>/dev/null >"$switch"; then

@@ -11,8 +11,8 @@ static const int retry[] = {EAGAIN, EINTR, EBUSY, ETIMEDOUT, ENOMEM, EMFILE, ENF
 static const int degraded[] = {ENOSPC, EDQUOT, EROFS, ENODEV};
 static const int lost[] = {EBADMSG, ENOTRECOVERABLE};
 /* Others that the public headers name. */
-static const int none[] = {EINVAL,     ENOENT,      ERANGE,  EPIPE,  ECONNRESET, EOWNERDEAD,
-                           EOPNOTSUPP, EMEDIUMTYPE, ENOTDIR, EACCES, EPERM};
+static const int none[] = {EINVAL,      ENOENT,  ERANGE, EPIPE, ECONNRESET, EOWNERDEAD, EOPNOTSUPP,
+                           EMEDIUMTYPE, ENOTDIR, EACCES, EPERM, EMSGSIZE,   EDEADLK};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

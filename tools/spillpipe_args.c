@@ -163,14 +163,23 @@ static bool refuse_flag(char **argv, int result, int *code)
     return refuse(code, "unknown or ambiguous option '%s'; %s", what, hint);
 }
 
-/* --dir, -q and -vv are settings too; they yield to the setting itself where it was given. */
+/* Where the present value comes from. */
+static bool is_from(const struct args *args, const char *name, const char *origin)
+{
+    const char *have = "";
+    spw_options_value(args->options, name, &have);
+    return strcmp(have, origin) == 0;
+}
+
+/* --dir, -q and -vv are settings too; the last two yield to the setting itself where it is given.
+ */
 static bool apply_shorthands(struct args *args, int *code)
 {
-    const char *origin = NULL;
     if (args->dirs && spw_options_set(args->options, "dirs", args->dirs) != 0)
         return refuse(code, "--dir '%s': %s", args->dirs, spw_options_message(args->options));
-    spw_options_value(args->options, "log_level", &origin);
-    if (origin && strcmp(origin, "default") == 0) {
+    args->dirs_given = is_from(args, "dirs", "call") &&
+                       strcmp(spw_options_value(args->options, "dirs", NULL), "auto") != 0;
+    if (is_from(args, "log_level", "default")) {
         if (args->quiet)
             spw_options_set(args->options, "log_level", "error");
         else if (args->verbose > 1)
@@ -179,32 +188,80 @@ static bool apply_shorthands(struct args *args, int *code)
     return true;
 }
 
-/*
- * Takes the environment. What it has to say is kept for after the command line, so that --help
- * works in any case. Returns 0 or -errno.
- */
-static int load_environment(struct args *args, char message[MESSAGE_BYTES])
+/* What the environment had to say; judged after the command line, so that --help works in any case,
+ * and since an option wins over its variable. */
+struct environment {
+    char message[MESSAGE_BYTES]; /* the first */
+    bool refused[ROWS_MAX];      /* by row of the table */
+    bool any_refused;
+};
+
+/* The value of a setting's variable; NULL when it is not set, or blank, which is the same. */
+static const char *variable_value(const spw_option_info *info)
 {
+    const char *value = secure_getenv(info->variable);
+    return value && value[strspn(value, " \t\n\v\f\r")] ? value : NULL;
+}
+
+/* Returns 0 or -errno. */
+static int load_environment(struct args *args, struct environment *environment)
+{
+    spw_option_info info;
     int err = spw_options_open(&args->options);
     if (err)
         return err;
-    err = spw_options_load(args->options);
-    snprintf(message, MESSAGE_BYTES, "%s", spw_options_message(args->options));
-    if (err && !*message)
-        snprintf(message, MESSAGE_BYTES, "environment: %s", spw_error_text(err));
-    return err;
+    spw_options_load(args->options);
+    snprintf(environment->message, MESSAGE_BYTES, "%s", spw_options_message(args->options));
+    for (size_t i = 0; i < ROWS_MAX && help_row(i, &info) == 0; i++) {
+        environment->refused[i] = variable_value(&info) && !is_from(args, info.name, "environment");
+        environment->any_refused = environment->any_refused || environment->refused[i];
+    }
+    return 0;
 }
 
-/* A name that nobody knows is told, but stops nothing unless --strict is given. */
-static bool judge_environment(const struct args *args, int err, const char *message, int *code)
+/*
+ * One variable, now that all options are known. One that no option overrides must be good, also by
+ * what --strict says; junk that an option overrides is told, and refused only when strict.
+ */
+static bool judge_variable(struct args *args, const spw_option_info *info, bool refused,
+                           bool strict, struct console *console, int *code)
 {
+    const char *value = variable_value(info);
+    char name[HELP_FLAG_BYTES];
+    if (!value)
+        return true;
+    if (!is_from(args, info->name, "call")) {
+        if (spw_options_set(args->options, info->variable, value) == 0)
+            return true;
+        return refuse(code, "%s", spw_options_message(args->options));
+    }
+    if (!refused)
+        return true;
+    help_flag(info, name);
+    if (strict)
+        return refuse(code, "%s: '%.100s' is not allowed, though --%s overrides it", info->variable,
+                      value, name);
+    console_say(console, SPILLWAY_LOG_WARN, "%s: '%.100s' is not allowed; --%s is taken",
+                info->variable, value, name);
+    return true;
+}
+
+static bool judge_environment(struct args *args, const struct environment *environment, int *code)
+{
+    bool strict = strcmp(spw_options_value(args->options, "strict", NULL), "on") == 0;
     struct console console;
-    const char *strict = spw_options_value(args->options, "strict", NULL);
-    if (err || (*message && strict && strcmp(strict, "on") == 0))
-        return refuse(code, "%s", message);
+    spw_option_info info;
     console_init(&console, args->quiet, CONSOLE_NO_PROGRESS);
-    if (*message)
-        console_say(&console, SPILLWAY_LOG_WARN, "%s", message);
+    for (size_t i = 0; i < ROWS_MAX && help_row(i, &info) == 0; i++) {
+        if (!judge_variable(args, &info, environment->refused[i], strict, &console, code))
+            return false;
+    }
+    /* A name that nobody knows. */
+    if (environment->any_refused || !*environment->message)
+        return true;
+    if (strict)
+        return refuse(code, "%s", environment->message);
+    console_say(&console, SPILLWAY_LOG_WARN, "%s", environment->message);
     return true;
 }
 
@@ -213,13 +270,13 @@ bool args_parse(struct args *args, int argc, char **argv, int *code)
     static char standard_input[] = "-";
     static char *default_inputs[] = {standard_input, NULL};
     struct table table;
-    char message[MESSAGE_BYTES] = "";
+    struct environment environment = {0};
     int result;
     *args = (struct args){0};
     args->progress = isatty(STDERR_FILENO) ? CONSOLE_REDRAW : CONSOLE_NO_PROGRESS;
-    int environment = load_environment(args, message);
-    if (!args->options) {
-        refuse(code, "%s", spw_error_text(environment));
+    int err = load_environment(args, &environment);
+    if (err) {
+        refuse(code, "%s", spw_error_text(err));
         *code = EXIT_FAILED;
         return false;
     }
@@ -231,7 +288,7 @@ bool args_parse(struct args *args, int argc, char **argv, int *code)
         if (!take_flag(args, result, code))
             return false;
     }
-    if (!judge_environment(args, environment, message, code) || !apply_shorthands(args, code))
+    if (!apply_shorthands(args, code) || !judge_environment(args, &environment, code))
         return false;
     args->inputs = optind < argc ? argv + optind : default_inputs;
     args->input_count = optind < argc ? (size_t)(argc - optind) : 1;

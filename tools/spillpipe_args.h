@@ -20,6 +20,7 @@ struct args {
     char **inputs;        /* part of argv; "-" is standard input */
     size_t input_count;   /* at least 1 */
     char *dirs;           /* all --dir, joined; NULL: none was given */
+    bool dirs_given;      /* --dir or --dirs names some */
     unsigned verbose;
     bool quiet;
     enum console_progress progress;

@@ -86,7 +86,10 @@ void console_print(struct console *console, const char *line)
 
 void console_log(void *context, enum spw_log_level level, const char *line)
 {
-    console_say(context, level, "%s", line);
+    struct console *console = context;
+    console_say(console, level, "%s", line);
+    if (level == SPILLWAY_LOG_ERROR)
+        atomic_store(&console->library_error, true);
 }
 
 size_t console_columns(const struct console *console)

@@ -8,6 +8,7 @@
 #define SPILLPIPE_CONSOLE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,7 +24,8 @@ struct console {
     pthread_mutex_t lock;
     bool quiet; /* errors only */
     enum console_progress progress;
-    size_t drawn; /* columns that the progress line covers now; guarded by lock */
+    size_t drawn;               /* columns that the progress line covers now; guarded by lock */
+    _Atomic bool library_error; /* the library has told of an error */
 };
 
 void console_init(struct console *console, bool quiet, enum console_progress progress);

@@ -13,9 +13,9 @@
 
 enum {
     BATCH_ENTRIES = 64,
-    BATCH_BYTES = 4 << 20, /* about what one drain may take out of the budget's hands */
     WRITE_BYTES = 1 << 20, /* one writev: large, and still often enough to show progress */
-    RETRIES_MAX = 300,     /* a minute of RETRY_NAP_NS */
+    WRITE_BYTES_MIN = 64 << 10,
+    RETRIES_MAX = 300, /* a minute of RETRY_NAP_NS */
 };
 
 #define RETRY_NAP_NS 200000000L
@@ -23,9 +23,9 @@ enum {
 struct drain {
     struct transfer *transfer;
     spw_bytes batch[BATCH_ENTRIES];
-    size_t count, next;   /* batch[next] is the first not yet written in full */
-    size_t done;          /* of batch[next] */
-    uint64_t entry_bytes; /* mean of the last batch, to size the next one */
+    size_t count, next; /* batch[next] is the first not yet written in full */
+    size_t done;        /* of batch[next] */
+    long failed;        /* what came instead of a further entry, not yet acted on; else 0 */
     bool told_retry;
     unsigned retries;
 };
@@ -93,13 +93,25 @@ static int drain_write(struct drain *drain)
     return 0;
 }
 
-/* How many entries to ask for: few while they are large, since drained bytes stay in memory. */
-static size_t drain_capacity(const struct drain *drain)
+/*
+ * Adds to the first entry what else is there, up to half a run: what is drained can no longer be
+ * spilled, and while the consumer sleeps it must leave the writer room in a small budget, too.
+ */
+static void drain_more(struct drain *drain)
 {
-    if (drain->entry_bytes == 0)
-        return 1;
-    uint64_t fit = BATCH_BYTES / drain->entry_bytes;
-    return fit < 1 ? 1 : fit > BATCH_ENTRIES ? BATCH_ENTRIES : (size_t)fit;
+    struct transfer *transfer = drain->transfer;
+    size_t half = spw_pool_run_bytes(transfer->pool) / 2, bytes = drain->batch[0].len;
+    size_t enough = half > WRITE_BYTES       ? WRITE_BYTES
+                    : half < WRITE_BYTES_MIN ? WRITE_BYTES_MIN
+                                             : half;
+    for (drain->count = 1; drain->count < BATCH_ENTRIES && bytes < enough; drain->count++) {
+        long n = spw_reader_drain(transfer->reader, &drain->batch[drain->count], 1);
+        if (n < 0 && n != -EAGAIN)
+            drain->failed = n;
+        if (n <= 0)
+            break;
+        bytes += drain->batch[drain->count].len;
+    }
 }
 
 /*
@@ -111,17 +123,16 @@ static int drain_fill(struct drain *drain)
     struct transfer *transfer = drain->transfer;
     for (;;) {
         meter_enter(&transfer->meter.out, METER_WAITS_INSIDE);
-        long n = spw_reader_drain_wait(transfer->reader, drain->batch, drain_capacity(drain),
-                                       SPILLWAY_FOREVER);
+        long n = drain->failed;
+        drain->failed = 0;
+        if (n == 0)
+            n = spw_reader_drain_wait(transfer->reader, drain->batch, 1, SPILLWAY_FOREVER);
         meter_enter(&transfer->meter.out, METER_BUSY);
         if (n >= 0) {
-            uint64_t bytes = 0;
-            drain->count = (size_t)n;
-            drain->next = drain->done = 0;
+            drain->count = drain->next = drain->done = 0;
             drain->retries = 0;
-            for (long i = 0; i < n; i++)
-                bytes += drain->batch[i].len;
-            drain->entry_bytes = n ? bytes / (uint64_t)n : 0;
+            if (n > 0)
+                drain_more(drain);
             return n > 0;
         }
         if (spw_error_class((int)n) != SPILLWAY_CLASS_RETRY || drain->retries++ >= RETRIES_MAX)

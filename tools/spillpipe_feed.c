@@ -14,46 +14,75 @@
 enum {
     READ_BYTES_MAX = 1 << 20,
     READ_BYTES_MIN = 64 << 10, /* less room than this: the next slab */
-    NO_MEMORY_TRIES = 100,     /* half a minute of ROOM_WAIT_NS */
 };
 
 #define ROOM_WAIT_NS UINT64_C(300000000)
+
+/* Without memory: naps that double, for so long in all. */
+#define NAP_FIRST_NS       UINT64_C(1000000)
+#define NAP_MAX_NS         UINT64_C(300000000)
+#define NO_MEMORY_LIMIT_NS UINT64_C(30000000000)
 
 struct feed {
     struct transfer *transfer;
     struct pace pace;
     spw_slab *slab; /* NULL: the next read opens one */
-    bool told_full;
-    unsigned no_memory_tries;
+    bool told_full, told_no_memory;
+    uint64_t no_memory_ns; /* since when there has been none; 0: there is some */
+    uint64_t nap_ns;       /* the next one's length */
 };
+
+/*
+ * The budget has room, the machine has not. Others give memory back before long, most often this
+ * pool itself, so the first naps are short. Returns false when it has gone on for too long.
+ */
+static bool feed_naps(struct feed *feed)
+{
+    uint64_t now_ns = meter_now_ns();
+    if (feed->no_memory_ns == 0) {
+        feed->no_memory_ns = now_ns;
+        feed->nap_ns = NAP_FIRST_NS;
+    }
+    if (now_ns - feed->no_memory_ns >= NO_MEMORY_LIMIT_NS)
+        return false;
+    struct timespec nap = {.tv_nsec = (long)feed->nap_ns};
+    nanosleep(&nap, NULL);
+    feed->nap_ns = feed->nap_ns * 2 < NAP_MAX_NS ? feed->nap_ns * 2 : NAP_MAX_NS;
+    return true;
+}
+
+static void tell_once(struct feed *feed, bool *told, const char *text)
+{
+    if (!*told)
+        console_say(feed->transfer->console, SPILLWAY_LOG_WARN, "%s", text);
+    *told = true;
+}
 
 /*
  * Whether a call that failed with `err` is to be tried again, after a wait. With
  * every tier full the producer waits for the consumer, however long: that is
- * what keeps memory inside the budget.
+ * what keeps memory inside the budget. Where there is room in a tier, and only what the reader has
+ * is in the way (-EAGAIN), nothing is wrong.
  */
 static bool feed_waits(struct feed *feed, int err)
 {
     struct transfer *transfer = feed->transfer;
-    if (err == -ENOMEM && feed->no_memory_tries++ >= NO_MEMORY_TRIES)
-        return false;
+    bool again = true;
     if (err != -ENOSPC && err != -EAGAIN && err != -ENOMEM && err != -EINTR)
         return false;
-    if (!feed->told_full && err != -EINTR) {
-        feed->told_full = true;
-        console_say(transfer->console, SPILLWAY_LOG_WARN,
-                    err == -ENOMEM ? "no memory: input waits for the consumer"
-                                   : "all tiers are full: input waits for the consumer");
-    }
+    if (err == -ENOSPC)
+        tell_once(feed, &feed->told_full, "all tiers are full: input waits for the consumer");
+    if (err == -ENOMEM)
+        tell_once(feed, &feed->told_no_memory, "no memory: input waits for the consumer");
     meter_enter(&transfer->meter.in, METER_WAITS_INSIDE);
+    /* Nothing is added, but the policy looks again: what the last look left alone, or what the
+     * reader took back since, may be what stands in the way. */
+    spw_writer_extend(transfer->writer, NULL, 0, SPILLWAY_EXTEND_NOWAIT);
     int waited = spw_pool_wait_room(transfer->pool, 0, ROOM_WAIT_NS);
-    if (waited == 0 && err == -ENOMEM) {
-        /* The budget has room, the machine has not. */
-        struct timespec nap = {.tv_nsec = (long)ROOM_WAIT_NS};
-        nanosleep(&nap, NULL);
-    }
+    if (waited == 0 && err == -ENOMEM)
+        again = feed_naps(feed);
     meter_enter(&transfer->meter.in, METER_BUSY);
-    return true;
+    return again;
 }
 
 /* A slab with room for a read of useful size. Returns 0 or -errno. */
@@ -76,7 +105,7 @@ static int feed_slab(struct feed *feed)
     if (err)
         feed->slab = NULL;
     else
-        feed->no_memory_tries = 0;
+        feed->no_memory_ns = 0;
     return err;
 }
 
@@ -97,7 +126,7 @@ static int feed_extend(struct feed *feed, size_t n)
     if (err)
         spw_bytes_release(&bytes);
     else
-        feed->no_memory_tries = 0;
+        feed->no_memory_ns = 0;
     return err;
 }
 
@@ -135,9 +164,10 @@ static void feed_fail_queue(struct feed *feed, int err)
     if (err == -EPIPE || err == -ECONNRESET)
         return;
     atomic_store(&feed->transfer->meter.in_failed, true);
-    console_say(feed->transfer->console, SPILLWAY_LOG_ERROR,
-                "input stops: %s; try more --memory, or give a tier with --dir",
-                spw_error_text(err));
+    console_say(feed->transfer->console, SPILLWAY_LOG_ERROR, "input stops: %s; %s",
+                spw_error_text(err),
+                err == -ENOMEM ? "raise RLIMIT_AS, or give less to --memory and --memory-tier"
+                               : "try more --memory, or give a tier with --dir");
 }
 
 /* How far the consumer is behind. */

@@ -40,7 +40,8 @@ static const char tail[] =
     "      --version            the version\n"
     "\n"
     "Sizes take K, M, G or T (powers of 1024). A setting can also come from the\n"
-    "environment: --memory-tier is SPILLWAY_MEMORY_TIER; the option wins.\n"
+    "environment: --memory-tier is SPILLWAY_MEMORY_TIER; the option wins, and an\n"
+    "empty variable counts as unset.\n"
     "\n"
     "Exit status: 0 all bytes delivered; 1 an error, or bytes were lost; 2 a refused\n"
     "command line or setting; by SIGPIPE when the consumer went away.\n";

@@ -20,22 +20,38 @@ static int tell(struct transfer *transfer, const char *what, int err)
     return err;
 }
 
+static int tell_no_thread(struct transfer *transfer, int err)
+{
+    console_say(transfer->console, SPILLWAY_LOG_ERROR, "cannot start a thread: %s%s",
+                strerror(-err),
+                err == -EAGAIN ? " (RLIMIT_NPROC, pids.max or RLIMIT_AS; see ulimit -u, -v)" : "");
+    return err;
+}
+
 /*
  * The library goes on without a directory that does not work. One that was
- * named with --dir was meant: spilling elsewhere, or not at all, would surprise.
+ * named with --dir or --dirs was meant: spilling elsewhere, or not at all, would surprise.
  */
 static bool dirs_are_used(struct transfer *transfer)
 {
+    const struct args *args = transfer->args;
+    const char *option = args->dirs ? "dir" : "dirs";
     spw_stats stats = {.size = sizeof(stats)};
-    if (!transfer->args->dirs)
+    if (!args->dirs_given)
         return true;
+    if (!strstr(spw_options_value(args->options, "tiers", NULL), "disk")) {
+        bool strict = strcmp(spw_options_value(args->options, "strict", NULL), "on") == 0;
+        console_say(transfer->console, strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN,
+                    "--%s is without effect: --tiers leaves the disk out", option);
+        return !strict;
+    }
     if (spw_pool_stats(transfer->pool, &stats) == 0 && stats.disk_limit_bytes > 0 &&
         !strstr(stats.fallbacks, "scratch") && !strstr(stats.fallbacks, "tmpfs"))
         return true;
     console_say(transfer->console, SPILLWAY_LOG_ERROR,
-                "--dir '%s' cannot be used for spilling; name a directory on a disk that you may "
-                "write to, or leave --dir out",
-                transfer->args->dirs);
+                "--%s '%s' cannot be used for spilling; name a directory on a disk that you may "
+                "write to, or leave --%s out",
+                option, spw_options_value(args->options, "dirs", NULL), option);
     return false;
 }
 
@@ -81,6 +97,11 @@ static int open_pool(struct transfer *transfer)
         .log_context = transfer->console,
     };
     int err = spw_pool_open(&config, &transfer->pool);
+    if (err && atomic_load(&transfer->console->library_error)) {
+        /* In its own words, which say more than the number. */
+        console_say(transfer->console, SPILLWAY_LOG_ERROR, "cannot open the pool: see above");
+        return err;
+    }
     if (err)
         return tell(transfer, "cannot open the pool", err);
     if (!dirs_are_used(transfer)) {
@@ -98,13 +119,13 @@ static enum drain_result run_threads(struct transfer *transfer, struct watch *wa
     *feed_joined = true;
     int err = watch_start(watch, transfer);
     if (err) {
-        tell(transfer, "cannot start a thread", err);
+        tell_no_thread(transfer, err);
         return DRAIN_FAILED;
     }
     err = -pthread_create(&feed, NULL, feed_run, transfer);
     if (err) {
         watch_stop(watch);
-        tell(transfer, "cannot start a thread", err);
+        tell_no_thread(transfer, err);
         return DRAIN_FAILED;
     }
     enum drain_result result = drain_run(transfer);
