@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+# Spillway's build. `make help` lists what it can do.
+
+# What a Debian machine needs beside a C compiler, make and git. The only place.
+PACKAGES_BUILD := libc6-dev pkg-config libnuma-dev liburing-dev libxxhash-dev
+PACKAGES_CHECK := libcriterion-dev libseccomp-dev g++ e2fsprogs util-linux strace procps
+PACKAGES_CI := valgrind clang clang-format
+
+# --- what a user may override --------------------------------------------------------------------
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+CXX ?= c++
+OBJCOPY ?= objcopy
+PKG_CONFIG ?= pkg-config
+CLANG_FORMAT ?= clang-format
+# Only optimisation and debugging; warnings, language and defines are added below.
+CFLAGS ?= -O2 -g
+LDFLAGS ?=
+# Warnings are errors in a git checkout, not for someone who builds a release with a newer compiler.
+WERROR ?= $(if $(wildcard .git),1,0)
+# How many test binaries run at once.
+JOBS ?= 2
+# The share, in percent, of their usual length that long random tests run for.
+SPILLWAY_TEST_SCALE ?= 100
+# How long each part of check-soak takes, in seconds.
+SOAK_S ?= 20
+# For a sanitizer build: the list given to -fsanitize. PLAIN=1 builds tests without Criterion.
+SANITIZE ?=
+PLAIN ?= 0
+# What a test binary runs under, such as valgrind and its options.
+RUNNER ?=
+
+# --- version: the header says it, nobody else ----------------------------------------------------
+version_part = $(shell sed -n 's/^\#define SPILLWAY_VERSION_$(1) //p' lib/include/spillway/version.h)
+MAJOR := $(call version_part,MAJOR)
+VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
+SONAME := libspillway.so.$(MAJOR)
+SHARED := libspillway.so.$(VERSION)
+
+# --- optional libraries, looked for unless told ---------------------------------------------------
+# `make check` and `make demo` install packages first and then start make again, so that what is
+# found here is what is there.
+pkg = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
+EXT_CFLAGS := $(foreach p,liburing numa libxxhash,$(call pkg,--cflags,$(p)))
+has = $(shell printf '\043include <%s>\n' $(1) | $(CC) $(EXT_CFLAGS) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
+WITH_URING ?= $(call has,liburing.h)
+WITH_NUMA ?= $(call has,numaif.h)
+HAVE_URING := $(WITH_URING)
+HAVE_NUMA := $(WITH_NUMA)
+URING_LIBS := $(if $(filter 1,$(HAVE_URING)),$(or $(strip $(call pkg,--libs,liburing)),-luring))
+NUMA_LIBS := $(if $(filter 1,$(HAVE_NUMA)),$(or $(strip $(call pkg,--libs,numa)),-lnuma))
+LIBS := $(strip $(URING_LIBS) $(NUMA_LIBS) -lpthread)
+
+# --- flags ---------------------------------------------------------------------------------------
+WARNINGS := -Wall -Wextra -Wconversion -Wundef -Wstrict-prototypes -Wmissing-prototypes \
+	$(if $(filter 1,$(WERROR)),-Werror)
+DEFINES := -D_GNU_SOURCE -DSPILLWAY_HAVE_URING=$(HAVE_URING) -DSPILLWAY_HAVE_NUMA=$(HAVE_NUMA)
+SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
+	$(if $(findstring undefined,$(SANITIZE)),-fno-sanitize-recover=undefined))
+COMMON := -std=gnu11 $(WARNINGS) $(DEFINES) -Ilib/include $(EXT_CFLAGS) $(SANITIZE_FLAGS)
+LIB_CFLAGS = $(COMMON) -fvisibility=hidden $(CPPFLAGS) $(CFLAGS)
+TEST_CFLAGS = $(COMMON) $(if $(filter 1,$(PLAIN)),-DTEST_PLAIN) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) $(SANITIZE_FLAGS) $(CFLAGS) $(LDFLAGS)
+
+# --- what there is to build ----------------------------------------------------------------------
+HEADERS := $(wildcard lib/include/spillway/*.h)
+LIB_SOURCES := $(sort $(wildcard lib/*.c pool/*.c policies/*.c))
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+PIC_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/pic/%.o)
+INTERNAL := $(BUILD)/libspillway-internal.a
+
+# tools/NAME.c is a program; tools/NAME_part.c is a part of it. mkman serves the build only.
+TOOL_NAMES := $(foreach s,$(sort $(wildcard tools/*.c)),$(if $(findstring _,$(notdir $(s))),,$(basename $(notdir $(s)))))
+TOOLS := $(addprefix $(BUILD)/,$(filter-out mkman,$(TOOL_NAMES)))
+MAN_SOURCES := $(wildcard tools/*.1.in lib/*.3.in lib/*.7.in)
+MAN_PAGES := $(addprefix $(BUILD)/man/,$(basename $(notdir $(MAN_SOURCES))))
+
+# tests/test_NAME.c is a suite of its own, every other tests/*.c is linked to all of them; plain.c
+# stands in for Criterion. tests/prog/NAME.c is a program that a script test uses.
+VARIANT := $(if $(filter 1,$(PLAIN)),plain,tests)
+SUITE_SOURCES := $(sort $(wildcard tests/test_*.c))
+HELPER_SOURCES := $(filter-out $(SUITE_SOURCES) $(if $(filter 1,$(PLAIN)),,tests/plain.c),\
+	$(sort $(wildcard tests/*.c)))
+HELPERS := $(HELPER_SOURCES:tests/%.c=$(BUILD)/$(VARIANT)/%.o)
+SUITES := $(SUITE_SOURCES:tests/%.c=$(BUILD)/$(VARIANT)/%)
+PROGS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/prog/*.c)))
+HARNESS_LIBS := $(if $(filter 1,$(PLAIN)),,-lcriterion)
+
+# --- quiet unless V=1 ----------------------------------------------------------------------------
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '%-8s %s\n' $(1) $(2)
+endif
+
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all
+.PHONY: FORCE
+
+all: ## libraries, tools, man pages
+all: $(INTERNAL) $(BUILD)/libspillway.a $(BUILD)/libspillway.so $(TOOLS) $(MAN_PAGES) \
+	$(BUILD)/spillway.pc
+
+# --- objects -------------------------------------------------------------------------------------
+# Changes only when the compiler or a flag changes; every object depends on it.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@if [ "$(call has,xxhash.h)" = 0 ]; then \
+	    echo "xxhash.h is missing: run 'make deps', or install $(PACKAGES_BUILD)" >&2; exit 1; fi
+	@echo '$(LINK) $(LIB_CFLAGS) $(LIBS)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/pic/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,'$< (PIC)')
+	$(Q)$(CC) $(LIB_CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/plain/%.o: tests/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,'$< (plain)')
+	$(Q)$(CC) $(TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+# --- libraries -----------------------------------------------------------------------------------
+# A list that loses a member must rebuild the archive, so the list itself is a file.
+$(BUILD)/objects: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJECTS)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# Every object with its internal names, for tests and tools.
+$(INTERNAL): $(LIB_OBJECTS) $(BUILD)/objects
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(LIB_OBJECTS)
+
+# What is installed: one object whose hidden names are local, so nothing internal leaks.
+$(BUILD)/libspillway.a: $(LIB_OBJECTS) $(BUILD)/objects
+	$(call say,AR,$@)
+	$(Q)$(CC) -nostdlib -r -o $(BUILD)/spillway.o $(LIB_OBJECTS)
+	$(Q)$(OBJCOPY) --localize-hidden $(BUILD)/spillway.o
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(BUILD)/spillway.o
+
+$(BUILD)/$(SHARED): $(PIC_OBJECTS) $(BUILD)/objects lib/spillway.map
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/spillway.map \
+	    -Wl,-z,defs -Wl,--as-needed -o $@ $(PIC_OBJECTS) $(LIBS)
+
+$(BUILD)/libspillway.so: $(BUILD)/$(SHARED)
+	$(Q)ln -sf $(SHARED) $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+# --- tools and man pages -------------------------------------------------------------------------
+define tool_rule
+$$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(wildcard tools/$(1)_*.c)) $$(INTERNAL)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(LINK) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach t,$(TOOL_NAMES),$(eval $(call tool_rule,$(t))))
+
+$(BUILD)/man/%: tools/%.in $(BUILD)/mkman
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)$(BUILD)/mkman man $(VERSION) <$< >$@
+
+$(BUILD)/man/%: lib/%.in $(BUILD)/mkman
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)$(BUILD)/mkman man $(VERSION) <$< >$@
+
+# --- pkg-config ----------------------------------------------------------------------------------
+# Paths below the prefix are written relative to it, so that a moved tree can be described too.
+REQUIRES_PRIVATE := $(if $(filter 1,$(HAVE_URING)),liburing) $(if $(filter 1,$(HAVE_NUMA)),numa)
+$(BUILD)/spillway.pc: lib/spillway.pc.in $(BUILD)/install-paths
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' \
+	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    -e 's|@VERSION@|$(VERSION)|' -e 's|@REQUIRES_PRIVATE@|$(strip $(REQUIRES_PRIVATE))|' $< >$@
+
+$(BUILD)/install-paths: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PREFIX) $(LIBDIR) $(INCLUDEDIR) $(VERSION) $(REQUIRES_PRIVATE)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# --- tests ---------------------------------------------------------------------------------------
+$(SUITES): $(BUILD)/$(VARIANT)/%: $(BUILD)/$(VARIANT)/%.o $(HELPERS) $(INTERNAL)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $< $(HELPERS) $(INTERNAL) $(HARNESS_LIBS) $(LIBS)
+
+$(PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(INTERNAL)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $< $(INTERNAL) $(LIBS)
+
+.PHONY: tests
+tests: $(SUITES) $(if $(filter 1,$(PLAIN)),,$(PROGS)) ## build the test binaries
+
+SCRIPTS := $(if $(filter 1,$(PLAIN)),,$(sort $(wildcard tests/check_*.sh tests/sys_*.sh)))
+RUN_TESTS = BUILD='$(BUILD)' CC='$(CC)' JOBS='$(JOBS)' RUNNER='$(RUNNER)' TESTS='$(TESTS)' \
+	SPILLWAY_TEST_SCALE='$(SPILLWAY_TEST_SCALE)' bash tests/run.sh
+
+.PHONY: check check-run check-asan check-tsan check-soak soak-run check-valgrind
+check: deps ## install what is missing, build, run every test (TESTS="queue pool": only those)
+	@+$(AGAIN) check-run
+
+check-run: tests $(if $(filter 1,$(PLAIN)),,all $(if $(wildcard README.md),$(BUILD)/mkman)) ## the same without installing anything
+	@$(RUN_TESTS) $(SUITES) -- $(SCRIPTS)
+
+# Criterion passes a test whose process leaks, and cannot run under ThreadSanitizer at all: these
+# three use the plain runner, where each test's exit code counts. SPILLWAY_TEST_UNDER tells a test
+# where it runs, for what cannot work there (valgrind does not know mlock2(2), for one).
+check-asan: deps ## the suites with AddressSanitizer, leaks included, and UBSan
+	@+ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    SPILLWAY_TEST_SCALE=50 SPILLWAY_TEST_UNDER=address \
+	    $(AGAIN) BUILD=$(BUILD)/asan SANITIZE=address,undefined PLAIN=1 CFLAGS='-O1 -g' check-run
+
+TSAN := suppressions=tests/tsan.supp:print_suppressions=0:second_deadlock_stack=1:die_after_fork=0
+check-tsan: deps ## the suites with ThreadSanitizer
+	@+TSAN_OPTIONS='$(TSAN)' SPILLWAY_TEST_SCALE=10 \
+	    SPILLWAY_TEST_UNDER=thread TEST_LIMIT_S=600 \
+	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread PLAIN=1 CFLAGS='-O1 -g' check-run
+
+check-soak: deps ## writer and reader at full speed for SOAK_S=20 seconds over each tier, with ThreadSanitizer
+	@+TSAN_OPTIONS='$(TSAN)' \
+	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g' soak-run
+
+soak-run: $(BUILD)/tests/prog/soak
+	@BUILD='$(BUILD)' SOAK_S='$(SOAK_S)' bash tests/soak.sh
+
+check-valgrind: ## the suites under valgrind's memcheck
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK) valgrind
+	@+SPILLWAY_TEST_SCALE=10 SPILLWAY_TEST_UNDER=valgrind TEST_LIMIT_S=900 TEST_TIME_LIMIT_S=300 \
+	    $(AGAIN) PLAIN=1 \
+	    RUNNER='valgrind -q --leak-check=full --errors-for-leak-kinds=definite,possible --error-exitcode=99 --fair-sched=yes' \
+	    check-run
+
+# --- packages, demo ------------------------------------------------------------------------------
+# Once more, so that a package which was just installed is found.
+AGAIN = $(MAKE) --no-print-directory
+
+.PHONY: deps deps-ci demo
+deps: ## install the packages that building and testing need
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK)
+
+deps-ci: ## those of check-valgrind and format too
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_CHECK) $(PACKAGES_CI)
+
+demo: ## install what is missing, build, watch 2 GB of files pass through 64 MiB
+	@sh tests/deps.sh $(PACKAGES_BUILD)
+	@+$(AGAIN) all
+	@BUILD='$(BUILD)' bash tools/demo.sh
+
+# --- README: the options table -------------------------------------------------------------------
+.PHONY: readme
+readme: $(BUILD)/mkman ## write README.md's table of settings anew
+	$(Q)$(BUILD)/mkman readme <README.md >$(BUILD)/README.md
+	$(Q)cmp -s $(BUILD)/README.md README.md || cp $(BUILD)/README.md README.md
+
+# --- install -------------------------------------------------------------------------------------
+# One list for both directions: source, folder, mode.
+man_dir = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))
+DEST_INCLUDE := $(DESTDIR)$(INCLUDEDIR)/spillway
+INSTALLED := $(HEADERS:lib/include/spillway/%=$(INCLUDEDIR)/spillway/%) \
+	$(addprefix $(LIBDIR)/,libspillway.a $(SHARED) $(SONAME) libspillway.so) \
+	$(PKGCONFIGDIR)/spillway.pc $(TOOLS:$(BUILD)/%=$(BINDIR)/%) \
+	$(foreach m,$(MAN_PAGES),$(call man_dir,$(m))/$(notdir $(m)))
+
+.PHONY: install uninstall
+install: all ## install below $(DESTDIR)$(PREFIX)
+	$(Q)install -d $(DEST_INCLUDE) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(PKGCONFIGDIR)
+	$(Q)install -m 644 $(HEADERS) $(DEST_INCLUDE)/
+	$(Q)install -m 644 $(BUILD)/libspillway.a $(DESTDIR)$(LIBDIR)/
+	$(Q)install -m 755 $(BUILD)/$(SHARED) $(DESTDIR)$(LIBDIR)/
+	$(Q)ln -sf $(SHARED) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspillway.so
+	$(Q)install -m 644 $(BUILD)/spillway.pc $(DESTDIR)$(PKGCONFIGDIR)/
+	$(Q)$(if $(TOOLS),install -d $(DESTDIR)$(BINDIR) && install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
+	$(Q)$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
+
+uninstall: ## remove exactly what install put there
+	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	$(Q)if [ -d $(DEST_INCLUDE) ]; then rmdir --ignore-fail-on-non-empty $(DEST_INCLUDE); fi
+
+# --- release, housekeeping -----------------------------------------------------------------------
+DIST := spillway-$(VERSION)
+FORMATTED := $(wildcard lib/*.[ch] lib/include/spillway/*.h pool/*.[ch] policies/*.[ch] \
+	tools/*.[ch] tests/*.[ch] tests/prog/*.[ch] tests/external/*.c tests/external/*.cpp)
+
+.PHONY: dist clean format format-check help
+dist: ## build/spillway-VERSION.tar.gz of the last commit, the same bytes each time
+	@if [ ! -e .git ] || ! command -v git >/dev/null; then \
+	    echo "make dist packs the last commit: it needs git, and a checkout with its .git, which an" \
+	        "unpacked release is not" >&2; exit 1; fi
+	@mkdir -p $(BUILD)
+	@git -c tar.umask=0022 archive --format=tar --prefix=$(DIST)/ HEAD >$(BUILD)/$(DIST).tar
+	@gzip -n -9 -f $(BUILD)/$(DIST).tar
+	@git diff --quiet HEAD || echo "note: uncommitted changes are not in it"
+	@echo $(BUILD)/$(DIST).tar.gz
+
+clean: ## remove the build folder
+	rm -rf $(BUILD)
+
+format: ## format all C sources in place
+	$(CLANG_FORMAT) -i $(FORMATTED)
+
+format-check: ## fail where `make format` would change something
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	    while IFS=@ read -r goal what; do printf '%-16s %s\n' "$$goal" "$$what"; done
+	@echo "  V=1 shows commands; BUILD, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, JOBS as usual;"
+	@echo "  WITH_URING=0 and WITH_NUMA=0 leave out what is optional; WERROR=0 keeps warnings warnings."
+
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d $(BUILD)/tests/prog/*.d)
