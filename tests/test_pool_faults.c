@@ -137,6 +137,8 @@ static void whole_trip(struct bed *bed)
 Test(pool_faults, ring_refused_falls_back)
 {
     static const char *const engines[] = {"auto", "io_uring"};
+    if (!SPILLWAY_HAVE_URING)
+        test_skip("built without io_uring");
     for (unsigned i = 0; i < 2; i++) {
         struct setting settings[] = {{"memory", "1MiB"}, {"engine", engines[i]}, {NULL, NULL}};
         struct bed bed;
