@@ -17,7 +17,8 @@ enum spw_log_level {
 };
 
 /**
- * Receives one finished line without a newline. Called from any thread, never
+ * Receives one finished line without a newline. Called from any thread, also from such with
+ * little stack (take less than 100 KiB), never
  * under a lock of the library; must not call into the pool that logs.
  * The library itself prints nothing.
  */

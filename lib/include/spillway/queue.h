@@ -91,7 +91,8 @@ SPILLWAY_API int spw_reader_complete(const spw_reader *reader);
 
 /**
  * Told once that draining may bring something; from any thread, with no lock held. It may be one of
- * the pool's I/O threads: be quick there. Calls that would wait for I/O do not wait there.
+ * the pool's I/O threads: be quick there, and take less than 100 KiB of stack. Calls that would
+ * wait for I/O do not wait there.
  */
 typedef void spw_ready_fn(void *context);
 
