@@ -59,19 +59,42 @@ check "    twice" grep -q 'cannot start a thread: Resource temporarily unavailab
 carry "address space for a part of the memory tier" \
     prlimit --as=100000000 "${run[@]}" --memory-tier 1G && check "in time" [ $SECONDS -lt 300 ]
 
+# Runs a command that finds io_uring_disabled at a value. The whole machine finds it there, so the
+# switch goes back as soon as the command reads its input: it has chosen its engine by then.
 switch=/proc/sys/kernel/io_uring_disabled
-if [ -w "$switch" ] && before=$(cat "$switch") && echo "$before" 2>/dev/null >"$switch"; then
-    cleanups+=("echo $before >$switch")
-    # The whole machine is without it meanwhile, so be quick.
-    [ -n "${SYS_BYTES:-}" ] || sys_bytes=$((32 << 20))
-    for value in 1 2; do
-        echo $value >"$switch"
-        rm -f "$stats"
-        carry "io_uring_disabled is $value, an unprivileged user" nobody "${run[@]}" &&
-            check "threads do the work" is engine threads
+with_switch() { # value, command...
+    local value=$1 before pid try
+    shift
+    exec 3<&0 4<"$switch"
+    flock 4
+    before=$(cat "$switch")
+    echo "$value" >"$switch"
+    "$@" <&3 4<&- &
+    pid=$!
+    for try in $(seq 500); do
+        [ "$(awk '/^rchar/ { print $2 }' "/proc/$pid/io" 2>/dev/null || echo 0)" -gt $((1 << 20)) ] && break
+        [ -e "/proc/$pid/fd" ] || break
+        sleep 0.01
     done
-    carry "io_uring_disabled is 2, root" "${run[@]}" && check "threads do the work" is engine threads
     echo "$before" >"$switch"
+    flock -u 4
+    wait $pid
+}
+# Says what it is set to, unless it cannot be written.
+switch_probe() {
+    [ -w "$switch" ] && flock "$switch" \
+        bash -c 'value=$(cat "$0") && echo "$value" >"$0" && echo "$value"' "$switch" 2>/dev/null
+}
+if before=$(switch_probe); then
+    cleanups+=("flock '$switch' bash -c 'echo $before >$switch'")
+    for value in 1 2; do
+        rm -f "$stats"
+        carry "io_uring_disabled is $value, an unprivileged user" \
+            with_switch $value nobody "${run[@]}" && check "threads do the work" is engine threads
+    done
+    rm -f "$stats"
+    carry "io_uring_disabled is 2, root" with_switch 2 "${run[@]}" &&
+        check "threads do the work" is engine threads
 else
     pass_over "io_uring_disabled" "this kernel or container has no such switch to write to"
 fi
