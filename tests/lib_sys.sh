@@ -157,6 +157,15 @@ at_least() { # counter, number
     }
 }
 
+can_uring() {
+    : | "$spillpipe" --engine io_uring --strict --dir "$work/scratch" 2>/dev/null
+}
+
+# Where io_uring is refused, spillpipe says so once: not in tests of what else it says.
+no_fallback() {
+    can_uring || export SPILLWAY_ENGINE=threads
+}
+
 is_root() {
     [ "$(id -u)" -eq 0 ]
 }

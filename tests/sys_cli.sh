@@ -3,6 +3,7 @@
 # The command line: what is refused names the thing, the value and what to do; exit codes; odd files.
 . "$(dirname "$0")/lib_sys.sh"
 cd "$work" || exit 1
+no_fallback
 head -c 3M /dev/urandom >a
 head -c 100k /dev/urandom >b
 printf 'x' >one

@@ -25,9 +25,6 @@ within_budget() {
 }
 most=$(scaled 4)
 
-can_uring() {
-    : | "$spillpipe" --engine io_uring --strict --dir "$work/scratch" 2>/dev/null
-}
 if can_uring; then
     through "disk, io_uring" --dir "$work/scratch" --engine io_uring && {
         check "the engine is io_uring" is engine io_uring

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # How spillpipe ends when it is told to, and what it leaves behind: nothing.
 . "$(dirname "$0")/lib_sys.sh"
+no_fallback
 mkfifo "$work/in" "$work/out"
 
 # A spillpipe that has spilled and sits on its data: an input that stays open, a consumer that
