@@ -619,6 +619,113 @@ Test(pool, head_overtakes)
     hand_close(&hand);
 }
 
+/* ---- held ---- */
+
+/* A run that the disk has refused. */
+static void hold_begin(struct hand *hand, spw_chunks chunks)
+{
+    hand_open(hand, on_disk, 1);
+    fault_fail(FAULT_FALLOCATE, 0, FAULT_ALWAYS, -ENOSPC);
+    cr_assert_eq(hand_spill(hand, chunks), 1);
+    wait_state(hand->handles[0], RUN_HELD);
+    spw_stats stats = bed_quiet(&hand->bed);
+    cr_assert_gt(stats.held_bytes, 0);
+    cr_assert_eq(stats.full_total, 1);
+    cr_assert_eq(stats.staging_bytes, 0);
+}
+
+Test(pool, held_is_handed_over_as_it_is)
+{
+    struct hand hand;
+    spw_chunks out, chunks = stream_chunks(3, 1, CHUNK);
+    const unsigned char *where = spw_chunks_peek(&chunks)->data;
+    struct bell bell = bell_make();
+    hold_begin(&hand, chunks);
+    cr_assert_eq(arm(hand.handles[0], &bell), 1);
+    cr_assert_eq(hand.handles[0]->ops->prefetch(hand.handles[0], 0), 0);
+    cr_assert_eq(fetch_nowait(hand.handles[0], &out), 0);
+    cr_assert_eq(spw_chunks_peek(&out)->data, where);
+    cr_assert(chunks_are(&out, 3, 1, CHUNK));
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.elided_bytes_total, CHUNK);
+    cr_assert_eq(stats.held_bytes + stats.resident_foreign_bytes, 0);
+    hand_close(&hand);
+}
+
+Test(pool, held_and_dropped_is_gone)
+{
+    struct hand hand;
+    hold_begin(&hand, stream_chunks(3, 300, 1000));
+    drop_all(&hand);
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.elided_runs_total, 1);
+    cr_assert_eq(stats.held_bytes + stats.resident_foreign_bytes + stats.runs, 0);
+    hand_close(&hand);
+}
+
+Test(pool, held_is_offered_again)
+{
+    struct hand hand;
+    spw_chunks out;
+    hold_begin(&hand, stream_chunks(3, 300, 1000));
+    fault_heal(FAULT_FALLOCATE);
+    for (unsigned i = 0; i < 30000 && bed_stats(&hand.bed).held_bytes > 0; i++) {
+        hand.strategy->ops->room_bytes(hand.strategy);
+        nap();
+    }
+    wait_state(hand.handles[0], RUN_STORED);
+    cr_assert_eq(bed_quiet(&hand.bed).spilled_bytes_total, 300000);
+    cr_assert_eq(fetch(hand.handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert(chunks_are(&out, 3, 300, 1000));
+    hand_close(&hand);
+}
+
+/* ---- failed ---- */
+
+Test(pool, failed_read_is_told_and_tried_again)
+{
+    struct hand hand;
+    spw_chunks out;
+    struct bell bell = bell_make();
+    hand_open(&hand, on_disk, 1);
+    hand_spill(&hand, stream_chunks(3, 300, 1000));
+    wait_state(hand.handles[0], RUN_STORED);
+    fault_fail(FAULT_PREAD, 0, 3, -EIO);
+    gate_shut(FAULT_PREAD);
+    cr_assert_eq(arm(hand.handles[0], &bell), 0);
+    gate_open();
+    bell_must_ring(&bell); /* a failure is news, too */
+    cr_assert_eq((int)state_of(hand.handles[0]), RUN_FAILED);
+    cr_assert_eq(hand.handles[0]->ops->prefetch(hand.handles[0], 0), -EIO);
+    cr_assert_eq(arm(hand.handles[0], &bell), 1);
+    cr_assert_eq(fetch_nowait(hand.handles[0], &out), -EIO);
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.read_errors_total, 3);
+    cr_assert_eq(stats.reading_bytes + stats.loaded_bytes, 0);
+    cr_assert_eq(fetch(hand.handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert(chunks_are(&out, 3, 300, 1000));
+    hand_close(&hand);
+}
+
+Test(pool, failed_and_dropped_gives_its_place_back)
+{
+    struct hand hand;
+    spw_chunks out;
+    hand_open(&hand, on_disk, 1);
+    hand_spill(&hand, stream_chunks(3, 1, CHUNK));
+    wait_state(hand.handles[0], RUN_STORED);
+    fault_fail(FAULT_PREAD, 0, FAULT_ALWAYS, -EIO);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(fetch(hand.handles[0], 0, &out), -EIO);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(fetch(hand.handles[0], 0, &out), -ENOTRECOVERABLE);
+    drop_all(&hand);
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.lost_runs_total, 1);
+    cr_assert_eq(stats.disk_stored_bytes + stats.wasted_runs_total, 0);
+    hand_close(&hand);
+}
+
 /* ---- demotion ---- */
 
 static const struct setting both[] = {
