@@ -83,6 +83,17 @@ static struct demotion *demotion_open(struct run *run)
     return NULL;
 }
 
+/* Where memory runs have checksums, what is wrong must not get a new one on disk. */
+static bool demotion_is_intact(const struct demotion *demotion)
+{
+    const struct spw_pool *pool = demotion->pool;
+    const struct run *shape = &demotion->shape;
+    const struct memslot *slot = &demotion->lent->slot;
+    return pool->checksum != CHECKSUM_ALL ||
+           checksum_update(checksum_identity(pool->id, shape->id, shape->bytes), slot->data,
+                           slot->len) == shape->checksum;
+}
+
 /* Gets the next piece ready for the device. */
 static int demotion_prepare(struct job *job)
 {
@@ -95,6 +106,8 @@ static int demotion_prepare(struct job *job)
     pthread_mutex_unlock(&pool->lock);
     if (orphan)
         return -ECANCELED;
+    if (index == 0 && !demotion_is_intact(demotion))
+        return -EBADMSG;
     struct piece piece = run_piece(&demotion->shape, index);
     struct extent *extent = &demotion->extents[index];
     int err = disk_alloc(pool->disk, piece.len, extent);

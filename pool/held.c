@@ -23,6 +23,23 @@ bool held_is_full(const struct spw_pool *pool)
     return atomic_load(&pool->held_weight_bytes) >= pool->window_bytes;
 }
 
+static void held_link(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    run->flight->held_prev = pool->held_last;
+    run->flight->held_next = NULL;
+    *(pool->held_last ? &pool->held_last->flight->held_next : &pool->held_first) = run;
+    pool->held_last = run;
+}
+
+static void held_unlink(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    struct run *prev = run->flight->held_prev, *next = run->flight->held_next;
+    *(prev ? &prev->flight->held_next : &pool->held_first) = next;
+    *(next ? &next->flight->held_prev : &pool->held_last) = prev;
+}
+
 void held_append(struct run *run)
 {
     struct spw_pool *pool = run->pool;
@@ -38,10 +55,7 @@ void held_append(struct run *run)
         atomic_store(&pool->held_retry_ns, now_ns + backoff_ns);
     }
     run->state = RUN_HELD;
-    run->flight->held_prev = pool->held_last;
-    run->flight->held_next = NULL;
-    *(pool->held_last ? &pool->held_last->flight->held_next : &pool->held_first) = run;
-    pool->held_last = run;
+    held_link(run);
     atomic_fetch_add(&pool->held_bytes, run->bytes);
     atomic_fetch_add(&pool->held_weight_bytes, held_weight(run));
 }
@@ -49,9 +63,7 @@ void held_append(struct run *run)
 void held_remove(struct run *run)
 {
     struct spw_pool *pool = run->pool;
-    struct run *prev = run->flight->held_prev, *next = run->flight->held_next;
-    *(prev ? &prev->flight->held_next : &pool->held_first) = next;
-    *(next ? &next->flight->held_prev : &pool->held_last) = prev;
+    held_unlink(run);
     atomic_fetch_sub(&pool->held_bytes, run->bytes);
     atomic_fetch_sub(&pool->held_weight_bytes, held_weight(run));
 }
@@ -82,6 +94,9 @@ void pool_retry_held(struct spw_pool *pool)
             run->state = RUN_STAGED;
             /* Under the lock: once it is unlocked a fetch may take the run and free it. */
             run_stage(run);
+        } else { /* to the end, so that the next round looks at others */
+            held_unlink(run);
+            held_link(run);
         }
         run = next;
     }

@@ -81,6 +81,9 @@ SPILLWAY_API spw_account *spw_pool_account(spw_pool *pool);
  * process is over its budget, unless `flags` has SPILLWAY_EXTEND_NOWAIT (-EAGAIN) or
  * SPILLWAY_EXTEND_BOUNDED (see spw_writer_extend()).
  * Returns 0, -ENOMEM, -EAGAIN, -ENOSPC, -EMSGSIZE or -EOWNERDEAD. Close it with spw_slab_close().
+ *
+ * When a reader has taken runs back, what fills the budget may be spillable again although nothing
+ * is in flight: after -EAGAIN, spw_writer_extend() of nothing (count 0) lets the policy look again.
  */
 SPILLWAY_API int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags,
                                     spw_slab **out);
