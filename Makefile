@@ -237,7 +237,7 @@ check-asan: deps ## the suites with AddressSanitizer, leaks included, and UBSan
 TSAN := suppressions=tests/tsan.supp:print_suppressions=0:second_deadlock_stack=1:die_after_fork=0
 check-tsan: deps ## the suites with ThreadSanitizer
 	@+TSAN_OPTIONS='$(TSAN)' SPILLWAY_TEST_SCALE=10 \
-	    SPILLWAY_TEST_UNDER=thread TEST_LIMIT_S=600 \
+	    SPILLWAY_TEST_UNDER=thread TEST_LIMIT_S=900 \
 	    $(AGAIN) BUILD=$(BUILD)/tsan SANITIZE=thread PLAIN=1 CFLAGS='-O1 -g' check-run
 
 check-soak: deps ## writer and reader at full speed for SOAK_S=20 seconds over each tier, with ThreadSanitizer

@@ -157,7 +157,10 @@ at_least() { # counter, number
     }
 }
 
+# What is found stays so until the script ends: sys_limits.sh of another run on this machine waits.
 can_uring() {
+    local switch=/proc/sys/kernel/io_uring_disabled
+    [ -r $switch ] && exec 6<$switch && flock -s 6
     : | "$spillpipe" --engine io_uring --strict --dir "$work/scratch" 2>/dev/null
 }
 

@@ -9,7 +9,7 @@
 # failed or none ran.
 #
 #   JOBS               test binaries at once (2); scripts run one after another
-#   TEST_LIMIT_S       seconds that one binary or script may take (300)
+#   TEST_LIMIT_S       seconds that one binary or script may take (600)
 #   TEST_TIME_LIMIT_S  seconds that one test may take in the plain runner (120)
 #   RUNNER             what binaries run under, such as valgrind and its options
 #   TESTS              only suites and scripts whose name contains one of these words
@@ -18,7 +18,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 export BUILD=${BUILD:-build}
-limit=${TEST_LIMIT_S:-300}
+limit=${TEST_LIMIT_S:-600}
 read -r -a runner <<<"${RUNNER:-}"
 read -r -a wanted <<<"${TESTS:-}"
 

@@ -57,7 +57,7 @@ check "    says why" grep -q 'no I/O engine.*RLIMIT_NPROC' "$work/err"
 check "    twice" grep -q 'cannot start a thread: Resource temporarily unavailable (RLIMIT_NPROC' "$work/err"
 # Address space that the memory tier uses up: input waits for memory, but not for long.
 carry "address space for a part of the memory tier" \
-    prlimit --as=100000000 "${run[@]}" --memory-tier 1G && check "in time" [ $SECONDS -lt 300 ]
+    prlimit --as=100000000 "${run[@]}" --memory-tier 1G
 
 # Runs a command that finds io_uring_disabled at a value. The whole machine finds it there, so the
 # switch goes back as soon as the command reads its input: it has chosen its engine by then.
