@@ -40,14 +40,14 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
     size_t run_bytes = budget_run_bytes(pool);
     bool any = false;
     while (chunks->count > 0) {
+        uint64_t room = budget_room(pool);
         /* A crumb at the end may wait for what is behind it. */
-        if (any && (budget_room(pool) == 0 || chunks->bytes < run_bytes / 2))
+        if (any && (room == 0 || chunks->bytes < run_bytes / 2))
             return 0;
-        if (!any && budget_room(pool) == 0)
+        if (room == 0)
             return pool_accepts(pool) ? -EAGAIN : -ENOSPC;
         /* One that is larger than the window goes alone. */
-        if (spw_chunks_peek(chunks)->len > budget_room(pool) &&
-            atomic_load(&pool->in_flight_bytes) > 0)
+        if (spw_chunks_peek(chunks)->len > room && atomic_load(&pool->in_flight_bytes) > 0)
             return any ? 0 : -EAGAIN;
         spw_chunks cut = SPILLWAY_CHUNKS_NONE;
         if (spw_sink_reserve(sink))
