@@ -75,7 +75,8 @@ LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 PIC_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/pic/%.o)
 INTERNAL := $(BUILD)/libspillway-internal.a
 
-# tools/NAME.c is a program; tools/NAME_part.c is a part of it. mkman serves the build only.
+# tools/NAME.c is a program; tools/NAME_part.c and tools/NAME/*.c are parts of it. mkman serves the
+# build only.
 TOOL_NAMES := $(foreach s,$(sort $(wildcard tools/*.c)),$(if $(findstring _,$(notdir $(s))),,$(basename $(notdir $(s)))))
 TOOLS := $(addprefix $(BUILD)/,$(filter-out mkman,$(TOOL_NAMES)))
 MAN_SOURCES := $(wildcard tools/*.1.in lib/*.3.in lib/*.7.in)
@@ -173,7 +174,7 @@ $(BUILD)/libspillway.so: $(BUILD)/$(SHARED)
 
 # --- tools and man pages -------------------------------------------------------------------------
 define tool_rule
-$$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(wildcard tools/$(1)_*.c)) $$(INTERNAL)
+$$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(wildcard tools/$(1)_*.c tools/$(1)/*.c)) $$(INTERNAL)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(LINK) -o $$@ $$^ $$(LIBS)
 endef

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The device's own limit: plain loops over one file, with nothing of the library in between. */
+#ifndef SPILLWAY_TOOLS_SPILLBENCH_RAW_H
+#define SPILLWAY_TOOLS_SPILLBENCH_RAW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum raw_engine { RAW_URING, RAW_THREADS };
+enum raw_direction { RAW_WRITE, RAW_READ, RAW_MIXED };
+
+struct raw_plan {
+    enum raw_engine engine;
+    enum raw_direction direction;
+    uint64_t total_bytes; /* moved */
+    uint64_t request_bytes;
+    unsigned depth; /* requests in flight, or threads */
+    bool huge;      /* buffers on huge pages, as the library's own are */
+};
+
+struct raw_file; /* an unnamed, allocated, once written file: extents are warm */
+
+/* Returns NULL with *err set to -errno. */
+struct raw_file *raw_open(const char *dir, uint64_t bytes, int *err);
+void raw_close(struct raw_file *file);
+
+/* Returns 0 or -errno; bytes a second and CPU seconds a GB in *rate and *cpu. */
+int raw_run(struct raw_file *file, const struct raw_plan *plan, double *rate, double *cpu);
+
+/* The best of a few depths and request sizes of io_uring, found by short runs: the yardstick for
+ * that file in this run. */
+int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_plan *best);
+
+#endif
