@@ -296,17 +296,9 @@ static void *producer_main(void *context)
     return NULL;
 }
 
-/* Waits until the count has not moved for a while. */
-static unsigned settled(struct producer *producer)
+static bool writer_sleeps(void *pool)
 {
-    unsigned last = 0, same = 0;
-    while (same < 50) {
-        unsigned now = atomic_load(&producer->made);
-        same = now == last ? same + 1 : 0;
-        last = now;
-        nap();
-    }
-    return last;
+    return atomic_load(&((spw_pool *)pool)->waiters) > 0;
 }
 
 static void writer_waits_for_the_device(enum origin origin)
@@ -323,7 +315,8 @@ static void writer_waits_for_the_device(enum origin origin)
     gate_shut(FAULT_PWRITE);
     cr_assert_eq(pthread_create(&thread, NULL, producer_main, &producer), 0);
     gate_wait(1);
-    unsigned made = settled(&producer);
+    cr_assert(wait_until(writer_sleeps, bed.pool), "it waits");
+    unsigned made = atomic_load(&producer.made);
     cr_assert_lt(made, 100, "it waits");
     cr_assert_gt(made, 40, "but not before the budget is used");
     cr_assert_not(atomic_load(&producer.done));

@@ -366,6 +366,11 @@ static void *fetcher_main(void *context)
     return NULL;
 }
 
+static bool somebody_waits(void *pool)
+{
+    return atomic_load(&((spw_pool *)pool)->waiters) > 0;
+}
+
 /* A fetch that waits gets the bytes out of any state. */
 static void fetch_waits(enum fault kind, bool stored, const struct setting *settings)
 {
@@ -385,8 +390,7 @@ static void fetch_waits(enum fault kind, bool stored, const struct setting *sett
     cr_assert_eq(pthread_create(&fetcher.thread, NULL, fetcher_main, &fetcher), 0);
     if (stored)
         gate_wait(1);
-    for (int i = 0; i < 20; i++)
-        nap(); /* it waits, or is about to */
+    cr_assert(wait_until(somebody_waits, hand.bed.pool));
     gate_open();
     pthread_join(fetcher.thread, NULL);
     cr_assert_eq(fetcher.err, 0);
@@ -784,8 +788,7 @@ Test(pool, demoting_many_chunks_makes_a_fetch_wait)
     cr_assert_eq(arm(hand.handles[0], &bell), 0);
     fetcher.handle = hand.handles[0];
     cr_assert_eq(pthread_create(&fetcher.thread, NULL, fetcher_main, &fetcher), 0);
-    for (int i = 0; i < 20; i++)
-        nap();
+    cr_assert(wait_until(somebody_waits, hand.bed.pool));
     gate_open();
     pthread_join(fetcher.thread, NULL);
     bell_must_ring(&bell);
