@@ -224,7 +224,7 @@ pid=$!
 exec 7>trickle
 for word in one two three; do
     echo $word >&7
-    for try in $(seq 100); do
+    for try in $(seq 1500); do
         [ "$(tail -1 answers)" = $word ] && break
         sleep 0.02
     done

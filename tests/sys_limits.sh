@@ -71,7 +71,7 @@ with_switch() { # value, command...
     echo "$value" >"$switch"
     "$@" <&3 4<&- &
     pid=$!
-    for try in $(seq 500); do
+    for try in $(seq 5000); do
         [ "$(awk '/^rchar/ { print $2 }' "/proc/$pid/io" 2>/dev/null || echo 0)" -gt $((1 << 20)) ] && break
         [ -e "/proc/$pid/fd" ] || break
         sleep 0.01

@@ -14,7 +14,7 @@ start() { # command...
     stream $((64 << 20)) >&8 &
     feeder=$!
     local try
-    for try in $(seq 100); do
+    for try in $(seq 1200); do
         grep -q ' (deleted)' < <(ls -l "/proc/$pid/fd" 2>/dev/null) &&
             [ "$(awk '/^rchar/ { print $2 }' "/proc/$pid/io" 2>/dev/null || echo 0)" -gt $((32 << 20)) ] && return 0
         sleep 0.05
