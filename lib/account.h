@@ -8,12 +8,14 @@
 #include <stdint.h>
 
 #include "guard.h"
+#include "histogram.h"
 #include "spillway/queue.h"
 
 struct spw_account {
     _Atomic int64_t foreign_bytes; /* payload in the user's memory, in queues or staged */
     _Atomic int64_t block_bytes;   /* entry blocks */
     const struct guard *guard;     /* NULL: forks are not noticed */
+    struct histograms *histograms; /* NULL: nobody keeps them */
     /* A queue's claim on whoever owns the account. */
     void (*acquire)(struct spw_account *account);
     void (*release)(struct spw_account *account);

@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-_Static_assert(sizeof(spw_stats) <= GROWABLE_MAX_BYTES / 2, "the largest has room to grow");
+_Static_assert(sizeof(spw_histograms) >= sizeof(spw_stats) &&
+                   sizeof(spw_histograms) <= GROWABLE_MAX_BYTES / 2,
+               "the largest has room to grow");
 
 /* Every such struct starts with it. */
 static size_t size_of(const void *structure)

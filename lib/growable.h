@@ -15,8 +15,8 @@
 #define GROWABLE_END(type, member) (offsetof(type, member) + sizeof(((type *)NULL)->member))
 
 /*
- * What each struct held in 0.1. No caller can have less, so less is a mistake. These never
- * change: what is added later comes behind the member that is named here.
+ * What each struct held when it first came. No caller can have less, so less is a mistake. These
+ * never change: what is added later comes behind the member that is named here.
  */
 enum {
     POOL_CONFIG_FIRST_BYTES = GROWABLE_END(spw_pool_config, allocator),
@@ -25,6 +25,7 @@ enum {
     PREFETCH_CONFIG_FIRST_BYTES = GROWABLE_END(spw_prefetch_config, allocator),
     MOCK_CONFIG_FIRST_BYTES = GROWABLE_END(spw_mock_config, allocator),
     STATS_FIRST_BYTES = GROWABLE_END(spw_stats, syscalls_total),
+    HISTOGRAMS_FIRST_BYTES = GROWABLE_END(spw_histograms, device_read_ns),
     QUEUE_INFO_FIRST_BYTES = GROWABLE_END(spw_queue_info, skipped_bytes_total),
     MOCK_INFO_FIRST_BYTES = GROWABLE_END(spw_mock_info, dropped_total),
     OPTION_INFO_FIRST_BYTES = GROWABLE_END(spw_option_info, help),

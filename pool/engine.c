@@ -28,6 +28,8 @@ static int open_kind(const struct engine_config *config, const struct engine_ops
     engine->os = config->os;
     engine->allocator = config->allocator;
     engine->log = config->log;
+    engine->write_ns = config->write_ns;
+    engine->read_ns = config->read_ns;
     engine->fd_count = config->fd_count;
     if (config->fd_count > 0)
         memcpy(engine->fds, config->fds, config->fd_count * sizeof(int));
@@ -290,9 +292,14 @@ void engine_request_begin(struct engine *engine, unsigned slot)
                           memory_order_relaxed);
 }
 
-void engine_request_end(struct engine *engine, unsigned slot)
+void engine_request_end(struct engine *engine, unsigned slot, enum job_op op)
 {
-    atomic_store_explicit(&engine->request_start_ns[slot], 0, memory_order_relaxed);
+    uint64_t start_ns =
+        atomic_exchange_explicit(&engine->request_start_ns[slot], 0, memory_order_relaxed);
+    uint64_t now_ns = engine->os->clock_ns();
+
+    histogram_add(op == JOB_READ ? engine->read_ns : engine->write_ns,
+                  now_ns > start_ns ? now_ns - start_ns : 0);
 }
 
 /* --- how a job goes on --- */
@@ -365,7 +372,6 @@ void engine_run_io(struct engine *engine, struct job *job, unsigned slot)
 {
     enum job_step step = STEP_AGAIN;
 
-    engine_request_begin(engine, slot);
     while (step != STEP_FINISHED) {
         int fd = engine->fds[job->file];
         char *start = (char *)job->buffer + job->done;
@@ -375,10 +381,11 @@ void engine_run_io(struct engine *engine, struct job *job, unsigned slot)
 
         if (step == STEP_PAUSE)
             engine_pause();
+        engine_request_begin(engine, slot);
         result = job->op == JOB_READ ? engine->os->pread(fd, start, len, offset)
                                      : engine->os->pwrite(fd, start, len, offset);
+        engine_request_end(engine, slot, job->op);
         engine_count_syscall(engine);
         step = job_advance(job, result);
     }
-    engine_request_end(engine, slot);
 }

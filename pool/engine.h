@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../lib/histogram.h"
 #include "../lib/log.h"
 #include "../lib/os.h"
 #include "../lib/settings.h"
@@ -57,6 +58,7 @@ struct engine_config {
     unsigned depth; /* requests in flight at most; 0: the engine's default */
     const int *fds; /* scratch files; copied; may be empty */
     unsigned fd_count;
+    struct histogram *write_ns, *read_ns; /* of requests; NULL: not kept */
 };
 
 struct engine;

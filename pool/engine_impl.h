@@ -59,6 +59,7 @@ struct engine {
     /* When each request was handed to the kernel; 0: none. Relaxed, for looking only. */
     _Atomic uint64_t request_start_ns[ENGINE_DEPTH_MAX];
     _Atomic uint64_t syscalls;
+    struct histogram *write_ns, *read_ns; /* NULL: not kept */
 
     unsigned fd_count;
     int fds[]; /* a copy */
@@ -90,9 +91,9 @@ size_t job_request_len(const struct job *job);
 /* Does all of a job's I/O in the calling thread; `slot` is where its time is noted. */
 void engine_run_io(struct engine *engine, struct job *job, unsigned slot);
 
-/* Notes that a request of this slot was handed to the kernel, or that there is none any more. */
+/* Notes that a request of this slot is handed to the kernel, and that it has ended. */
 void engine_request_begin(struct engine *engine, unsigned slot);
-void engine_request_end(struct engine *engine, unsigned slot);
+void engine_request_end(struct engine *engine, unsigned slot, enum job_op op);
 
 void engine_count_syscall(struct engine *engine);
 

@@ -154,7 +154,6 @@ static unsigned slot_acquire(struct uring *uring, struct job *job)
     uring->first_free = uring->slots[index].next;
     uring->slots[index].job = job;
     uring->used++;
-    engine_request_begin(uring->engine, index);
     return index;
 }
 
@@ -164,7 +163,6 @@ static void slot_finish(struct uring *uring, unsigned index)
     struct slot *slot = &uring->slots[index];
     struct job *job = slot->job;
 
-    engine_request_end(uring->engine, index);
     slot->job = NULL;
     slot->next = uring->first_free;
     uring->first_free = index;
@@ -209,6 +207,7 @@ static void slot_issue(struct uring *uring, unsigned index)
     if (uring->fixed_files)
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
     io_uring_sqe_set_data64(sqe, index);
+    engine_request_begin(uring->engine, index);
     uring->in_ring++;
 }
 
@@ -288,6 +287,7 @@ static void request_ended(struct uring *uring, unsigned index, int result)
     struct job *job = uring->slots[index].job;
 
     result = uring->engine->os->ring_result(job->op == JOB_READ ? 'r' : 'w', result);
+    engine_request_end(uring->engine, index, job->op);
     switch (job_advance(job, result)) {
     case STEP_FINISHED:
         slot_finish(uring, index);

@@ -295,8 +295,12 @@ static int engine_choose(struct spw_pool *pool, const struct settings *settings)
 {
     if (!pool->disk && !pool->memtier)
         return 0;
-    struct engine_config config = {
-        .os = pool->os, .allocator = pool->allocator, .log = &pool->log, .kind = settings->engine};
+    struct engine_config config = {.os = pool->os,
+                                   .allocator = pool->allocator,
+                                   .log = &pool->log,
+                                   .kind = settings->engine,
+                                   .write_ns = &pool->histograms.device_write_ns,
+                                   .read_ns = &pool->histograms.device_read_ns};
     if (pool->disk)
         config.fd_count = disk_files(pool->disk, &config.fds);
     else
@@ -385,6 +389,7 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     strncpy(pool->name, name, sizeof(pool->name) - 1);
     log_init(&pool->log, os, config->log, config->log_context, SPILLWAY_LOG_WARN);
     pool->account.guard = &pool->guard;
+    pool->account.histograms = &pool->histograms;
     pool->account.acquire = account_acquire;
     pool->account.release = account_release;
     pool->account.relieved = account_has_relief;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "../lib/account.h"
+#include "../lib/histogram.h"
 #include "../lib/log.h"
 #include "../lib/os.h"
 #include "../lib/settings.h"
@@ -75,6 +76,7 @@ struct spw_pool {
 
     struct buffers buffers;
     struct counters counters;
+    struct histograms histograms;
 };
 
 /* As spw_pool_open(), over a given operating system; `root` prefixes /proc and /sys in tests. */

@@ -83,3 +83,12 @@ int spw_pool_stats(const spw_pool *pool, spw_stats *out)
     pthread_mutex_unlock(lock);
     return growable_write(out, STATS_FIRST_BYTES, &now, sizeof(now));
 }
+
+int spw_pool_histograms(const spw_pool *pool, spw_histograms *out)
+{
+    spw_histograms now = {0};
+    if (pool_in_child(pool))
+        return -EOWNERDEAD;
+    histograms_copy(&pool->histograms, &now);
+    return growable_write(out, HISTOGRAMS_FIRST_BYTES, &now, sizeof(now));
+}

@@ -32,6 +32,7 @@ enum { ALIGN = 4096, KIB = 1024, MIB = 1024 * 1024, LOG_MAX = 512 };
 struct rig {
     struct engine *engine;
     struct log log;
+    struct histogram write_ns, read_ns;
     int fd;
     uint32_t align;
     int why;
@@ -100,6 +101,8 @@ static int rig_try(struct rig *rig, enum engine_kind kind, unsigned depth)
         .depth = depth,
         .fds = &rig->fd,
         .fd_count = 1,
+        .write_ns = &rig->write_ns,
+        .read_ns = &rig->read_ns,
     };
 
     return engine_open(&config, &rig->engine, &rig->why);
@@ -825,6 +828,49 @@ TEST_BOTH(unused_engine_closes)
 }
 
 /* --- a device that hangs, idleness --- */
+
+static uint64_t counted(const struct histogram *histogram, uint64_t *highest)
+{
+    uint64_t count = 0;
+    unsigned i;
+
+    for (i = 0; i < SPILLWAY_HISTOGRAM_BUCKETS; i++)
+        count += atomic_load(&histogram->counts[i]);
+    *highest = atomic_load(&histogram->highest);
+    return count;
+}
+
+static void pass_time(void *context)
+{
+    (void)context;
+    fault_clock_advance(1000);
+}
+
+/* Each request counts, also those that move nothing or only a part; writes and reads apart. */
+TEST_BOTH(each_request_is_timed)
+{
+    unsigned char *buffer = map_buffer(MIB);
+    uint64_t highest;
+    struct rig rig;
+
+    rig_open(&rig, kind, 0);
+    fault_clock_set(1);
+    fault_hook(fault_of(kind, JOB_WRITE), pass_time, NULL);
+    fault_fail(fault_of(kind, JOB_WRITE), 0, 1, -EINTR);
+    fault_short(fault_of(kind, JOB_WRITE), 1, 1, ALIGN);
+    cr_assert_eq(run_io(&rig, JOB_WRITE, buffer, 64 * KIB, 0), 0);
+    cr_assert_eq(counted(&rig.write_ns, &highest), 3);
+    cr_assert_eq(highest, 1000);
+    cr_assert_eq(atomic_load(&rig.write_ns.counts[histogram_bucket(1000)]), 3);
+    cr_assert_eq(counted(&rig.read_ns, &highest), 0);
+    cr_assert_eq(run_io(&rig, JOB_READ, buffer, 64 * KIB, 0), 0);
+    cr_assert_eq(counted(&rig.read_ns, &highest), 1);
+    cr_assert_eq(highest, 0);
+    cr_assert_eq(run_io(&rig, JOB_WORK, buffer, 0, 0), 0);
+    cr_assert_eq(counted(&rig.write_ns, &highest) + counted(&rig.read_ns, &highest), 4);
+    rig_close(&rig);
+    munmap(buffer, MIB);
+}
 
 static void hang(void *context)
 {

@@ -191,6 +191,8 @@ static void child_calls_pool(struct holdings *h)
     spw_chunks out = SPILLWAY_CHUNKS_NONE;
     spw_waker waker = {0};
     CHILD_CHECK(spw_pool_stats(pool, &stats) == -EOWNERDEAD);
+    spw_histograms histograms = {.size = sizeof(histograms)};
+    CHILD_CHECK(spw_pool_histograms(pool, &histograms) == -EOWNERDEAD);
     CHILD_CHECK(spw_pool_strategy(pool, &strategy) == -EOWNERDEAD);
     CHILD_CHECK(spw_pool_slab_open(pool, 0, 0, &slab) == -EOWNERDEAD);
     CHILD_CHECK(spw_pool_wait_room(pool, 0, 0) == -EOWNERDEAD);

@@ -23,6 +23,7 @@ HELD(MOCK_CONFIG_FIRST_BYTES, 48);
 HELD(QUEUE_INFO_FIRST_BYTES, 80);
 HELD(MOCK_INFO_FIRST_BYTES, 64);
 HELD(OPTION_INFO_FIRST_BYTES, 48);
+HELD(HISTOGRAMS_FIRST_BYTES, 8 + 5 * (128 + 1) * 8);
 HELD(offsetof(spw_stats, budget_bytes), 8 + 16 + 16 + 256);
 
 #define NEWER_BYTES 64 /* what a newer header has more */
@@ -316,6 +317,11 @@ static int fill_stats(void *context, void *info)
     return spw_pool_stats(context, info);
 }
 
+static int fill_histograms(void *context, void *info)
+{
+    return spw_pool_histograms(context, info);
+}
+
 Test(growable, stats)
 {
     spw_options *options = plain_settings();
@@ -324,6 +330,7 @@ Test(growable, stats)
     spw_pool *pool;
     cr_assert_eq(spw_pool_open(&config, &pool), 0);
     filled_grows(fill_stats, pool, sizeof(spw_stats), STATS_FIRST_BYTES);
+    filled_grows(fill_histograms, pool, sizeof(spw_histograms), HISTOGRAMS_FIRST_BYTES);
     spw_stats stats = {.size = sizeof(stats)};
     cr_assert_eq(spw_pool_stats(pool, &stats), 0);
     cr_assert_eq(stats.budget_bytes, UINT64_C(16) << 20);

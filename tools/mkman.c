@@ -4,7 +4,8 @@
  * Used while building; not installed.
  *
  *     mkman man VERSION    a man page source on stdin, the page on stdout:
- *                          a line @OPTIONS@ or @STATS@ becomes that table,
+ *                          a line @OPTIONS@, @STATS@ or @HISTOGRAMS@
+ *                          becomes that table,
  *                          @VERSION@ anywhere becomes VERSION
  *     mkman options        the options table in Markdown
  *     mkman readme         README.md on stdin and out, with the options table
@@ -97,6 +98,13 @@ static void roff_stats(void)
     SPILLWAY_STATS_TABLE(ROFF_STAT)
 }
 
+#define ROFF_HISTOGRAM(name, help) roff_stat(#name, "histogram", help);
+
+static void roff_histograms(void)
+{
+    SPILLWAY_HISTOGRAMS_TABLE(ROFF_HISTOGRAM)
+}
+
 static void man_line(const char *line, const char *version)
 {
     static const char word[] = "@VERSION@";
@@ -106,6 +114,10 @@ static void man_line(const char *line, const char *version)
     }
     if (strcmp(line, "@STATS@\n") == 0) {
         roff_stats();
+        return;
+    }
+    if (strcmp(line, "@HISTOGRAMS@\n") == 0) {
+        roff_histograms();
         return;
     }
     const char *at;

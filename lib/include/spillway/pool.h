@@ -114,6 +114,9 @@ SPILLWAY_API int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *start
  * -EOWNERDEAD. */
 SPILLWAY_API int spw_pool_stats(const spw_pool *pool, spw_stats *stats);
 
+/** Fills in `*histograms` (see stats.h). Returns as spw_pool_stats(). */
+SPILLWAY_API int spw_pool_histograms(const spw_pool *pool, spw_histograms *histograms);
+
 #ifdef __cplusplus
 }
 #endif

@@ -90,12 +90,65 @@ typedef struct spw_stats {
     SPILLWAY_STATS_TABLE(SPILLWAY_STATS_FIELD)
 } spw_stats;
 
+/*
+ * The table of histograms: X(name, help), all in nanoseconds. Rows keep their place; new ones come
+ * at the end.
+ */
+#define SPILLWAY_HISTOGRAMS_TABLE(X)                                                               \
+    X(extend_ns, "time that an extend took")                                                       \
+    X(drain_ns, "time that a drain took")                                                          \
+    X(lock_hold_ns, "time that a queue's lock was held")                                           \
+    X(device_write_ns, "time from the submission of a write request to its completion")            \
+    X(device_read_ns, "time from the submission of a read request to its completion")
+
+/* Never changes: programs are compiled with it. */
+#define SPILLWAY_HISTOGRAM_BUCKETS 128
+
+/**
+ * How often which values came. 0 to 3 have a bucket each; from 4 on each power of two has four of
+ * the same width, so that a value read from it is at most a quarter too high. The last bucket also
+ * holds what is beyond (7.5 seconds and more).
+ */
+typedef struct spw_histogram {
+    uint64_t counts[SPILLWAY_HISTOGRAM_BUCKETS];
+    uint64_t highest; /**< exactly; 0 when nothing was counted */
+} spw_histogram;
+
+#define SPILLWAY_HISTOGRAMS_FIELD(name, help) spw_histogram name;
+
+/** The histograms of a pool, since it was opened. Later versions append to it. */
+typedef struct spw_histograms {
+    size_t size; /**< sizeof(spw_histograms); set to what was filled in */
+    SPILLWAY_HISTOGRAMS_TABLE(SPILLWAY_HISTOGRAMS_FIELD)
+} spw_histograms;
+
+/** The highest value of a bucket; UINT64_MAX for the last one, and beyond. */
+SPILLWAY_API uint64_t spw_histogram_bound(unsigned bucket);
+
+/** How many values were counted. */
+SPILLWAY_API uint64_t spw_histogram_count(const spw_histogram *histogram);
+
+/**
+ * A value that `percent` of all (0 to 100) do not exceed: the bound of the bucket that holds
+ * theirs, or the highest value where that is less. 0 when nothing was counted.
+ */
+SPILLWAY_API uint64_t spw_histogram_percentile(const spw_histogram *histogram, double percent);
+
 /**
  * The stats as one JSON object, NUL-terminated: what `stats->size` holds and this library knows.
  * Returns its length, -ENOSPC when `capacity` is too small (8 KiB is enough), or -EINVAL (`stats`
  * is NULL, or its size less than in the first version or more than 16 KiB; or `out` is NULL).
  */
 SPILLWAY_API long spw_stats_json(const spw_stats *stats, char *out, size_t capacity);
+
+/**
+ * The same with a last member "histograms", an object with one member a histogram: "count",
+ * "highest", "p50", "p90", "p99", "p99_9", and "buckets", a list of [bound, count] for those that
+ * are not empty. Either pointer may be NULL, and what it stands for is then left out. Returns as
+ * spw_stats_json(); 48 KiB are enough.
+ */
+SPILLWAY_API long spw_report_json(const spw_stats *stats, const spw_histograms *histograms,
+                                  char *out, size_t capacity);
 
 #ifdef __cplusplus
 }
