@@ -2,9 +2,9 @@
 #include "buffer.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "../lib/alloc.h"
+#include "pages.h"
 #include "pool.h"
 
 static unsigned class_of(size_t bytes)
@@ -57,7 +57,7 @@ static void buffer_uncount(struct buffer *buffer)
 static void buffer_unmap(struct buffer *buffer)
 {
     struct spw_pool *pool = buffer->pool;
-    pool->os->unmap(buffer->base, buffer->capacity);
+    pages_unmap(pool->os, buffer->base, buffer->capacity);
     allocator_release(pool->allocator, buffer, sizeof(*buffer));
 }
 
@@ -153,19 +153,12 @@ static int buffer_map(struct buffers *buffers, size_t capacity, enum buffer_use 
     struct buffer *buffer = allocator_zeroed(pool->allocator, sizeof(*buffer));
     if (!buffer)
         return -ENOMEM;
-    void *base;
-    int err =
-        pool->os->map(capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, &base);
-    if (err) {
+    if (pages_map(pool->os, capacity, &buffer->base)) {
         allocator_release(pool->allocator, buffer, sizeof(*buffer));
         return -ENOMEM;
     }
-    /* A child must not share what the parent goes on to reuse; and no data in core dumps. */
-    pool->os->advise(base, capacity, MADV_DONTFORK);
-    pool->os->advise(base, capacity, MADV_DONTDUMP);
     atomic_fetch_add_explicit(&buffers->mapped_total, 1, memory_order_relaxed);
     buffer->pool = pool;
-    buffer->base = base;
     buffer->capacity = capacity;
     atomic_init(&buffer->use, use);
     owner_init(&buffer->owner, 1, true, buffer_last);

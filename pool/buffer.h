@@ -41,7 +41,7 @@ struct spw_pool;
 struct buffer {
     struct spw_owner owner; /* first; the references of bytes and slabs */
     struct spw_pool *pool;
-    unsigned char *base; /* page aligned */
+    unsigned char *base; /* see pages.h */
     size_t capacity;
     _Atomic unsigned use; /* enum buffer_use */
     struct buffer *next;  /* warm list; guarded by the lock */
