@@ -7,13 +7,21 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "epoch.h"
 #include "guard.h"
 #include "histogram.h"
 #include "spillway/queue.h"
 
+/*
+ * A queue does not report each byte. It reports ahead: what is counted for it is never less than
+ * what it keeps, and at most `slack_bytes` shared by all queues more. So the budget is never
+ * exceeded unseen, and a queue that goes up and down a little touches nothing that others share.
+ */
 struct spw_account {
     _Atomic int64_t foreign_bytes; /* payload in the user's memory, in queues or staged */
     _Atomic int64_t block_bytes;   /* entry blocks */
+    _Atomic unsigned queues;       /* that report here */
+    uint64_t slack_bytes;          /* fixed; 0: every byte is reported at once */
     const struct guard *guard;     /* NULL: forks are not noticed */
     struct histograms *histograms; /* NULL: nobody keeps them */
     /* A queue's claim on whoever owns the account. */
@@ -21,27 +29,78 @@ struct spw_account {
     void (*release)(struct spw_account *account);
     /* Called, without a lock, after the sums have fallen while `waiters` was not 0. */
     void (*relieved)(struct spw_account *account);
+    /* Called, with any lock held, after the sums have risen. NULL: nobody asks. */
+    void (*risen)(struct spw_account *account);
     _Atomic unsigned waiters;
+    /* Advances when there are more or fewer queues or waiters, and when queues can no longer take
+     * it that the budget is far away. Read at every call, so on a cache line of its own. */
+    char apart[64];
+    spw_epoch epoch;
+    char apart_behind[64];
 };
+
+/* What one queue may report too much. */
+#define ACCOUNT_SLACK_MAX_BYTES (UINT64_C(1) << 20)
+
+static inline bool account_waits(struct spw_account *account)
+{
+    return atomic_load_explicit(&account->waiters, memory_order_seq_cst) != 0;
+}
+
+static inline uint64_t account_slack(struct spw_account *account)
+{
+    if (account_waits(account))
+        return 0; /* for whoever waits, every byte counts */
+    unsigned queues = atomic_load_explicit(&account->queues, memory_order_relaxed);
+    uint64_t slack = account->slack_bytes / (queues > 0 ? queues : 1);
+    return slack < ACCOUNT_SLACK_MAX_BYTES ? slack : ACCOUNT_SLACK_MAX_BYTES;
+}
 
 /* Sequentially consistent, like the look at `waiters`: either a waiter sees the new sum, or it is
  * seen waiting. */
 static inline void account_add_blocks(struct spw_account *account, int64_t bytes)
 {
-    if (account)
-        atomic_fetch_add_explicit(&account->block_bytes, bytes, memory_order_seq_cst);
+    if (!account)
+        return;
+    atomic_fetch_add_explicit(&account->block_bytes, bytes, memory_order_seq_cst);
+    if (bytes > 0 && account->risen)
+        account->risen(account);
 }
 
 static inline void account_add_foreign(struct spw_account *account, int64_t bytes)
 {
-    if (account && bytes != 0)
-        atomic_fetch_add_explicit(&account->foreign_bytes, bytes, memory_order_seq_cst);
+    if (!account || bytes == 0)
+        return;
+    atomic_fetch_add_explicit(&account->foreign_bytes, bytes, memory_order_seq_cst);
+    if (bytes > 0 && account->risen)
+        account->risen(account);
+}
+
+/* A queue comes (1) or goes (-1): each one's share changes. */
+static inline void account_add_queues(struct spw_account *account, int queues)
+{
+    if (!account)
+        return;
+    atomic_fetch_add_explicit(&account->queues, (unsigned)queues, memory_order_relaxed);
+    epoch_advance(&account->epoch);
+}
+
+/*
+ * Who waits for the sums to fall announces it before looking at them. A queue's drain changes the
+ * sums before it reads the epoch: either the waiter sees the new sums, or the queue the new epoch
+ * and so the waiter, and then reports each byte.
+ */
+static inline void account_add_waiters(struct spw_account *account, int waiters)
+{
+    atomic_fetch_add_explicit(&account->waiters, (unsigned)waiters, memory_order_seq_cst);
+    if (waiters > 0)
+        epoch_advance(&account->epoch);
 }
 
 /* Call without a lock after memory was given up. */
 static inline void account_relieved(struct spw_account *account)
 {
-    if (account && atomic_load_explicit(&account->waiters, memory_order_seq_cst) != 0)
+    if (account && account_waits(account))
         account->relieved(account);
 }
 

@@ -28,6 +28,7 @@ enum {
     HISTOGRAMS_FIRST_BYTES = GROWABLE_END(spw_histograms, device_read_ns),
     QUEUE_INFO_FIRST_BYTES = GROWABLE_END(spw_queue_info, skipped_bytes_total),
     MOCK_INFO_FIRST_BYTES = GROWABLE_END(spw_mock_info, dropped_total),
+    REST_FIRST_BYTES = GROWABLE_END(spw_rest, epoch_seen),
     OPTION_INFO_FIRST_BYTES = GROWABLE_END(spw_option_info, help),
 };
 

@@ -54,6 +54,17 @@ no_quiet:
     return err;
 }
 
+/* Without an account there is nothing to report and nobody to look for. */
+static void account_attach(struct queue *queue)
+{
+    static const unsigned always = 1;
+    struct spw_account *account = queue->account;
+    queue->alive = account && account->guard ? account->guard->word : &always;
+    queue->account_epoch = account ? &account->epoch : &epoch_fixed;
+    queue->account_seen = account ? epoch_read(&account->epoch) - 1 : 0;
+    queue->slack_bytes = account ? 0 : UINT64_MAX;
+}
+
 static int queue_make(const struct os *os, const spw_queue_options *options,
                       const spw_allocator *allocator, struct queue **out)
 {
@@ -65,6 +76,7 @@ static int queue_make(const struct os *os, const spw_queue_options *options,
     queue->allocator = allocator;
     queue->account = options->account;
     queue->writer_open = queue->reader_open = true;
+    account_attach(queue);
     queue->event_fd = -1;
     atomic_init(&queue->refs, 2);
     int err = -ENOMEM;
@@ -114,6 +126,9 @@ int queue_open_with(const struct os *os, const spw_queue_options *options, spw_w
         goto no_queue;
     queue->writer_policy = options->writer_policy;
     queue->reader_policy = options->reader_policy;
+    queue->writer_rest = queue->writer_policy ? rest_none() : rest_forever();
+    queue->reader_rest = queue->reader_policy ? rest_none() : rest_forever();
+    account_add_queues(queue->account, 1);
     if (queue->account)
         queue->account->acquire(queue->account);
     writer_end->queue = reader_end->queue = queue;
@@ -161,6 +176,7 @@ void queue_release(struct queue *queue)
         allocator_release(allocator, queue->name, strlen(queue->name) + 1);
     allocator_release(allocator, queue, sizeof(*queue));
     if (account) {
+        account_add_queues(account, -1);
         account_relieved(account);
         account->release(account);
     }
@@ -274,15 +290,48 @@ int queue_info(struct queue *queue, spw_queue_info *info)
     return growable_write(info, QUEUE_INFO_FIRST_BYTES, &now, sizeof(now));
 }
 
-void queue_take_all(struct queue *queue, struct spw_view *out)
+/* Reports with this much room to go up and down until the next report. */
+static void queue_report_with(struct queue *queue, uint64_t slack_bytes)
 {
-    uint64_t foreign = queue->view.foreign_bytes;
-    *out = queue->view;
-    view_init(&queue->view, out->allocator, out->account);
-    queue_report_foreign(queue, foreign);
+    uint64_t report = queue->view.foreign_bytes + slack_bytes / 2;
+    int64_t change = (int64_t)(report - queue->reported_bytes);
+    queue->slack_bytes = slack_bytes;
+    queue->reported_bytes = report;
+    account_add_foreign(queue->account, change);
 }
 
-void queue_report_foreign(struct queue *queue, uint64_t before)
+void queue_report_anew(struct queue *queue)
 {
-    account_add_foreign(queue->account, (int64_t)(queue->view.foreign_bytes - before));
+    queue_report_with(queue, account_slack(queue->account));
+}
+
+void queue_take_all(struct queue *queue, struct spw_view *out)
+{
+    *out = queue->view;
+    view_init(&queue->view, out->allocator, out->account);
+    if (!queue->account)
+        return;
+    queue_report_with(queue, 0); /* it ends: nothing may be left in the account */
+}
+
+void queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest)
+{
+    struct spw_view *view = &queue->view;
+    *rest = rest_none();
+    view->rest = rest;
+    policy->ops->apply(policy, view);
+    view->rest = NULL;
+    queue_report(queue);
+}
+
+bool queue_look_at_account(struct queue *queue)
+{
+    struct spw_account *account = queue->account;
+    uint64_t seen = epoch_read(&account->epoch);
+    bool waits = account_waits(account);
+    queue->account_seen = waits ? seen - 1 : seen; /* while somebody waits, look each time */
+    uint64_t slack_bytes = account_slack(account);
+    if (slack_bytes != queue->slack_bytes)
+        queue_report_with(queue, slack_bytes);
+    return waits;
 }

@@ -31,7 +31,9 @@ struct queue {
     struct spw_account *account; /* may be NULL */
     char *name;                  /* may be NULL */
     spw_policy *writer_policy, *reader_policy;
-    _Atomic unsigned refs; /* the two ends, and whoever stores the waker */
+    _Atomic unsigned refs;          /* the two ends, and whoever stores the waker */
+    const volatile unsigned *alive; /* 0 in a forked child; never NULL */
+    const spw_epoch *account_epoch; /* never NULL */
 
     pthread_mutex_t lock;
     pthread_cond_t news;  /* for a reader in drain_wait */
@@ -39,6 +41,10 @@ struct queue {
 
     /* All below is guarded by the lock. */
     struct spw_view view;
+    struct rest writer_rest, reader_rest; /* while they hold, the policies are not called */
+    uint64_t account_seen;                /* the epoch at the last look at the account */
+    uint64_t reported_bytes;              /* foreign, to the account; not less than there are */
+    uint64_t slack_bytes;                 /* and at most so many more */
     bool writer_open, reader_open;
     int writer_error, reader_error; /* of an unclean close, else 0 */
     bool head_failed;               /* the last fetch at the head failed for a reason to tell */
@@ -90,13 +96,34 @@ int queue_info(struct queue *queue, spw_queue_info *info);
 /* With the lock held: moves all entries to `*out`, for releasing them without the lock. */
 void queue_take_all(struct queue *queue, struct spw_view *out);
 
-/* Reports a change of resident foreign bytes. With the lock held. */
-void queue_report_foreign(struct queue *queue, uint64_t before);
+/* Lets a policy look, and notes for how long that will do. With the lock held. */
+void queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest);
+
+/* Reports the foreign bytes anew. With the lock held. */
+void queue_report_anew(struct queue *queue);
+
+/* Looks at the account again after its epoch has passed; true when somebody waits for memory to be
+ * given up, and account_relieved() must be called without the lock. With the lock held. */
+bool queue_look_at_account(struct queue *queue);
+
+/* Reports a change of resident foreign bytes, if it is more than the slack takes. With the lock
+ * held. */
+static inline void queue_report(struct queue *queue)
+{
+    if (queue->reported_bytes - queue->view.foreign_bytes > queue->slack_bytes)
+        queue_report_anew(queue);
+}
+
+/* Whether a policy, NULL for none, need not look now. With the lock held. */
+static inline bool queue_rests(const struct queue *queue, const struct rest *rest)
+{
+    return rest_holds(rest, queue->view.resident_bytes, queue->view.paged_entries);
+}
 
 /* Whether this is a forked child of the process that opened the pool behind the queue. */
 static inline bool queue_in_child(const struct queue *queue)
 {
-    return account_in_child(queue->account);
+    return *queue->alive == 0;
 }
 
 #endif

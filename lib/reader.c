@@ -17,10 +17,9 @@
 static int head_fetch(struct queue *queue)
 {
     struct spw_view *view = &queue->view;
-    uint64_t foreign = view->foreign_bytes;
     view->fetch_error = 0;
-    if (queue->reader_policy)
-        queue->reader_policy->ops->apply(queue->reader_policy, view);
+    if (!queue_rests(queue, &queue->reader_rest))
+        queue_apply(queue, queue->reader_policy, &queue->reader_rest);
     spw_cursor head = spw_view_head(view);
     spw_handle *handle = spw_cursor_handle(&head);
     int err = handle ? view->fetch_error : 0;
@@ -35,28 +34,38 @@ static int head_fetch(struct queue *queue)
         if (started)
             err = started;
     }
-    queue_report_foreign(queue, foreign);
+    queue_report(queue);
     /* Short memory says nothing about the run. */
     queue->head_failed = err && err != -EAGAIN && err != -ENOMEM;
     queue->failed_changes = view->head_changes;
     return err;
 }
 
+/* What a drain has to do after it, without the lock. */
+struct drained {
+    bool relieve; /* somebody waits for memory to be given up */
+    bool settle;  /* the policy has looked */
+};
+
 /* One drain with the lock held; as spw_reader_drain(). */
-static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity)
+static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
+                         struct drained *drained)
 {
     struct spw_view *view = &queue->view;
     if (queue->writer_error)
         return queue->writer_error;
-    int err = head_fetch(queue);
-    uint64_t foreign = view->foreign_bytes;
+    bool quiet = view->paged_entries == 0 && queue_rests(queue, &queue->reader_rest);
+    int err = quiet ? 0 : head_fetch(queue);
     size_t count = 0;
     while (count < capacity && view->first && !view->first->paged) {
         view_pop(view, &out[count]);
         queue->drained_bytes_total += out[count].len;
         count++;
     }
-    queue_report_foreign(queue, foreign);
+    queue_report(queue);
+    if (epoch_read(queue->account_epoch) != queue->account_seen)
+        drained->relieve |= queue_look_at_account(queue);
+    drained->settle |= !quiet;
     if (count > 0)
         return (long)count;
     if (view->entries == 0)
@@ -79,11 +88,12 @@ static void event_reset(struct queue *queue)
         queue_set_event(queue);
 }
 
-static void reader_settle(struct queue *queue)
+static void reader_settle(struct queue *queue, const struct drained *drained)
 {
-    account_relieved(queue->account);
+    if (drained->relieve)
+        account_relieved(queue->account);
     spw_policy *policy = queue->reader_policy;
-    if (policy && OPS_HAS(policy->ops, settle))
+    if (drained->settle && policy && OPS_HAS(policy->ops, settle))
         policy->ops->settle(policy, SPILLWAY_EXTEND_NOWAIT);
 }
 
@@ -94,12 +104,13 @@ long spw_reader_drain(spw_reader *reader, spw_bytes *out, size_t capacity)
         return -EOWNERDEAD;
     if (capacity == 0)
         return -EINVAL;
+    struct drained drained = {0};
     pthread_mutex_lock(&queue->lock);
-    long count = drain_locked(queue, out, capacity);
+    long count = drain_locked(queue, out, capacity, &drained);
     if (count == -EAGAIN)
         event_reset(queue);
     pthread_mutex_unlock(&queue->lock);
-    reader_settle(queue);
+    reader_settle(queue, &drained);
     return count;
 }
 
@@ -136,9 +147,10 @@ long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, 
     uint64_t deadline_ns = deadline_after(queue, timeout_ns);
     uint64_t retry_ns = RETRY_FIRST_NS;
     bool again = false; /* the last try came to nothing though the head was called ready */
+    struct drained drained = {0};
     long count;
     pthread_mutex_lock(&queue->lock);
-    while ((count = drain_locked(queue, out, capacity)) == -EAGAIN) {
+    while ((count = drain_locked(queue, out, capacity, &drained)) == -EAGAIN) {
         int armed = queue_arm(queue, ARM_WAIT);
         if (armed == 1 && !again) {
             again = true;
@@ -159,7 +171,7 @@ long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, 
     }
     queue->armed &= ~(unsigned)ARM_WAIT;
     pthread_mutex_unlock(&queue->lock);
-    reader_settle(queue);
+    reader_settle(queue, &drained);
     return count;
 }
 

@@ -8,6 +8,7 @@
 #define SPILLWAY_VIEW_H
 
 #include "block.h"
+#include "epoch.h"
 #include "spillway/policy.h"
 
 struct spw_stretch {
@@ -29,6 +30,7 @@ struct spw_view {
     unsigned spare_count;
     struct spw_block *spare_block; /* resident, of full size, our account's, empty; may be NULL */
     unsigned head_changes; /* times a paged head was replaced: a reader armed with it must wake */
+    struct rest *rest;     /* of the policy that looks now; NULL: nobody keeps it */
     int fetch_error;       /* of the last fetch at the head, 0 when it worked or none was tried */
 };
 

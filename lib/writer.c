@@ -72,7 +72,6 @@ static size_t blocks_needed(const struct queue *queue, size_t count)
 static void push_all(struct queue *queue, spw_bytes *bytes, size_t count, struct spares *spares)
 {
     struct spw_view *view = &queue->view;
-    uint64_t foreign = view->foreign_bytes;
     struct spw_block *spare = NULL;
     for (size_t i = 0; i < count; i++) {
         if (bytes[i].len == 0)
@@ -86,18 +85,14 @@ static void push_all(struct queue *queue, spw_bytes *bytes, size_t count, struct
         spare->next = spares->first;
         spares->first = spare;
     }
-    queue_report_foreign(queue, foreign);
+    queue_report(queue);
 }
 
 /* Lets the policy look; true when it changed what an armed reader waits for. */
 static bool apply_locked(struct queue *queue)
 {
-    if (!queue->writer_policy)
-        return false;
-    uint64_t foreign = queue->view.foreign_bytes;
     unsigned head_changes = queue->view.head_changes;
-    queue->writer_policy->ops->apply(queue->writer_policy, &queue->view);
-    queue_report_foreign(queue, foreign);
+    queue_apply(queue, queue->writer_policy, &queue->writer_rest);
     return queue->armed && queue->view.head_changes != head_changes;
 }
 
@@ -113,7 +108,7 @@ static bool apply_again(struct queue *queue)
 static void writer_settle(struct queue *queue, unsigned flags)
 {
     spw_policy *policy = queue->writer_policy;
-    if (!policy || !OPS_HAS(policy->ops, settle) || policy->ops->settle(policy, flags) != 1)
+    if (!OPS_HAS(policy->ops, settle) || policy->ops->settle(policy, flags) != 1)
         return;
     queue_acquire(queue); /* a callback may close the writer */
     do {
@@ -140,8 +135,12 @@ static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t coun
     return policy->ops->admit(policy, total, flags);
 }
 
-/* Appends everything or nothing. `*fire` is set when the reader is to be woken. */
-static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bool *fire)
+/*
+ * Appends everything or nothing. `*fire` is set when the reader is to be woken, `*settle` when the
+ * policy may have to wait.
+ */
+static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bool *fire,
+                         bool *settle)
 {
     struct spares spares = {0};
     pthread_mutex_lock(&queue->lock);
@@ -160,7 +159,9 @@ static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bo
         bool was_empty = queue->view.entries == 0;
         push_all(queue, bytes, count, &spares);
         *fire |= was_empty && queue->view.entries > 0 && queue->armed;
-        *fire |= apply_locked(queue);
+        *settle = !queue_rests(queue, &queue->writer_rest);
+        if (*settle)
+            *fire |= apply_locked(queue);
     }
     pthread_mutex_unlock(&queue->lock);
     spares_free(&spares);
@@ -174,15 +175,15 @@ int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsign
     struct queue *queue = writer->queue;
     if (queue_in_child(queue))
         return -EOWNERDEAD;
-    bool fire = false;
+    bool fire = false, settle = false;
     int err = writer_admit(queue, bytes, count, flags, &fire);
     if (!err)
-        err = writer_append(queue, bytes, count, &fire);
+        err = writer_append(queue, bytes, count, &fire, &settle);
     if (fire) {
         queue_acquire(queue); /* a callback may close both ends */
         queue_fire(queue);
     }
-    if (!err)
+    if (settle)
         writer_settle(queue, flags);
     if (fire)
         queue_release(queue);

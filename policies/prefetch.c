@@ -48,8 +48,12 @@ static void prefetch_start(spw_cursor cursor, uint64_t near_bytes, uint64_t budg
 static void prefetch_apply(spw_policy *policy, spw_view *view)
 {
     struct prefetch *prefetch = (struct prefetch *)policy;
-    if (spw_view_paged_entries(view) == 0)
+    if (spw_view_paged_entries(view) == 0) {
+        static const spw_rest until_paged = {.size = sizeof(until_paged),
+                                             .resident_bytes = UINT64_MAX};
+        spw_view_rest(view, &until_paged);
         return;
+    }
     uint64_t budget_bytes = prefetch_budget(prefetch), near_bytes = 0;
     spw_cursor cursor = spw_view_head(view);
     while (near_bytes < budget_bytes && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {

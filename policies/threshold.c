@@ -18,6 +18,12 @@ struct threshold {
     const spw_allocator *allocator;
 };
 
+/* Nothing of the strategy can ask for anything that the queue itself does not show. */
+static bool says_nothing(const spw_strategy *strategy)
+{
+    return !OPS_HAS(strategy->ops, limits) && !OPS_HAS(strategy->ops, settle);
+}
+
 static struct threshold *threshold_of(spw_policy *policy)
 {
     return (struct threshold *)policy;
@@ -26,11 +32,13 @@ static struct threshold *threshold_of(spw_policy *policy)
 /*
  * Above head reserve + threshold everything past the head reserve goes. Over the
  * budget the same, as soon as it makes a decent run: small runs would cost more than they free.
- * Returns whether to spill, and what to leave at the head.
+ * Returns whether to spill, and what to leave at the head. Where not, the view may learn for how
+ * long.
  */
-static bool threshold_decide(const struct threshold *threshold, uint64_t resident_bytes,
+static bool threshold_decide(const struct threshold *threshold, spw_view *view,
                              uint64_t *head_reserve_bytes)
 {
+    uint64_t resident_bytes = spw_view_resident_bytes(view);
     spw_limits limits = limits_of(threshold->strategy);
     uint64_t head = threshold->head_reserve_bytes, surplus = threshold->threshold_bytes;
     if (head == SPILLWAY_AUTO)
@@ -38,10 +46,19 @@ static bool threshold_decide(const struct threshold *threshold, uint64_t residen
     if (surplus == SPILLWAY_AUTO)
         surplus = scaled_threshold(&limits);
     *head_reserve_bytes = head;
-    if (resident_bytes <= head)
-        return false;
-    uint64_t past_head = resident_bytes - head;
-    return past_head > surplus || (limits.excess_bytes > 0 && past_head > limits.run_bytes);
+    uint64_t past_head = resident_bytes > head ? resident_bytes - head : 0;
+    if (past_head > surplus || (limits.excess_bytes > 0 && past_head > limits.run_bytes))
+        return true;
+    if (limits.epoch || says_nothing(threshold->strategy)) {
+        spw_rest rest = {.size = sizeof(rest),
+                         .resident_bytes =
+                             head < UINT64_MAX - surplus ? head + surplus : UINT64_MAX,
+                         .paged_entries = SIZE_MAX,
+                         .epoch = limits.epoch,
+                         .epoch_seen = limits.epoch_seen};
+        spw_view_rest(view, &rest);
+    }
+    return false;
 }
 
 static void threshold_apply(spw_policy *policy, spw_view *view)
@@ -49,7 +66,7 @@ static void threshold_apply(spw_policy *policy, spw_view *view)
     struct threshold *threshold = threshold_of(policy);
     spw_strategy *strategy = threshold->strategy;
     uint64_t head_reserve_bytes;
-    if (!threshold_decide(threshold, spw_view_resident_bytes(view), &head_reserve_bytes))
+    if (!threshold_decide(threshold, view, &head_reserve_bytes))
         return;
     uint64_t room_bytes =
         OPS_HAS(strategy->ops, room_bytes) ? strategy->ops->room_bytes(strategy) : UINT64_MAX;

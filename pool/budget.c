@@ -43,6 +43,42 @@ uint64_t budget_used_by_writers(struct spw_pool *pool)
     return used > apart ? used - apart : 0;
 }
 
+/*
+ * The budget is calm while writers need not spill or wait, and warm memory need not make room;
+ * nobody rests on the epoch otherwise. Calm again only a little below the mark, so that a use that
+ * stays near it does not wake everybody over and over.
+ */
+static bool calm_now(struct spw_pool *pool, bool was_calm)
+{
+    uint64_t mark = budget_spill_mark(pool);
+    return budget_used_by_writers(pool) <= (was_calm ? mark : mark - pool->budget_bytes / 64) &&
+           budget_used(pool) <= pool->budget_bytes;
+}
+
+/*
+ * Why nobody rests when the budget is not calm, whatever the order: who adds to the sums looks
+ * afterwards, and who has changed `calm` looks once more. So the last one to change it has seen
+ * all that was added, and each change to false is followed by an advance of the epoch. A policy
+ * reads the epoch, then sees `calm` true, then rests. If `calm` turns false after that, the epoch
+ * advances after that, and its rest is over.
+ */
+void budget_look(struct spw_pool *pool)
+{
+    for (;;) {
+        bool was_calm = atomic_load(&pool->calm), calm = calm_now(pool, was_calm);
+        if (calm == was_calm)
+            return;
+        atomic_store(&pool->calm, calm);
+        if (!calm)
+            epoch_advance(&pool->account.epoch);
+    }
+}
+
+bool budget_is_calm(struct spw_pool *pool)
+{
+    return atomic_load(&pool->calm);
+}
+
 uint64_t budget_spill_mark(const struct spw_pool *pool)
 {
     return pool->budget_bytes / 8 * 5;
@@ -117,9 +153,9 @@ static void waiters_add(struct spw_pool *pool, int n)
 {
     if (n > 0) {
         atomic_fetch_add(&pool->waiters, 1);
-        atomic_fetch_add(&pool->account.waiters, 1);
+        account_add_waiters(&pool->account, 1);
     } else {
-        atomic_fetch_sub(&pool->account.waiters, 1);
+        account_add_waiters(&pool->account, -1);
         atomic_fetch_sub(&pool->waiters, 1);
     }
 }

@@ -249,6 +249,7 @@ int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
     }
     atomic_store_explicit(&buffer->owner.refs, 1, memory_order_relaxed);
     buffer_set_use(buffer, use);
+    budget_look(pool);
     pool_acquire(pool);
     *out = buffer;
     return 0;

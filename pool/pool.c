@@ -74,6 +74,11 @@ static void account_has_relief(struct spw_account *account)
     pool_progress((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
 }
 
+static void account_has_risen(struct spw_account *account)
+{
+    budget_look((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+}
+
 int spw_pool_close(spw_pool *pool)
 {
     if (!pool)
@@ -170,6 +175,7 @@ static void budget_open(struct spw_pool *pool, const struct settings *settings, 
     cgroup_find(pool->os, root, &cgroup);
     uint64_t limit = memory_limit(pool->os, &cgroup, root);
     pool->budget_bytes = budget_choose(pool, amount_of(settings->memory, limit, limit / 2), limit);
+    pool->account.slack_bytes = pool->budget_bytes / SLACK_SHARE;
     uint64_t window = pool->budget_bytes / 4;
     pool->window_bytes = window < WINDOW_MAX_BYTES ? window : WINDOW_MAX_BYTES;
 }
@@ -393,6 +399,7 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     pool->account.acquire = account_acquire;
     pool->account.release = account_release;
     pool->account.relieved = account_has_relief;
+    pool->account.risen = account_has_risen;
     atomic_init(&pool->refs, 1);
     atomic_init(&pool->next_run_id, 1);
     return pool;

@@ -27,6 +27,9 @@
 /* Payload in flight at most: a quarter of the budget, but no more than keeps fast devices busy. */
 #define WINDOW_MAX_BYTES (UINT64_C(64) << 20)
 
+/* All queues together may report as much of the budget too much. */
+#define SLACK_SHARE 128
+
 /* Direct I/O of every scratch directory works in pages. */
 #define REGION_ALIGN ((size_t)4096)
 
@@ -64,6 +67,7 @@ struct spw_pool {
     _Atomic uint64_t held_weight_bytes; /* the part that speaks against offering more */
     _Atomic uint64_t held_retry_ns;     /* held runs are not offered before */
     _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
+    _Atomic bool calm;        /* see budget_look() */
     _Atomic bool told_over;   /* that the budget is exceeded: once */
 
     pthread_mutex_t lock;    /* guards the state of runs, and all below */
@@ -113,6 +117,15 @@ uint64_t budget_used_by_writers(struct spw_pool *pool);
 
 /* Keeps the highest use seen. */
 void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes);
+
+/*
+ * Looks whether the budget is far away, after its use has risen, and sends everybody who rests on
+ * that to look again when it no longer is. Any lock may be held.
+ */
+void budget_look(struct spw_pool *pool);
+
+/* Whether policies may rest on the account's present epoch, which was read before. */
+bool budget_is_calm(struct spw_pool *pool);
 
 /* Where spilling begins, and where writers begin to wait. */
 uint64_t budget_spill_mark(const struct spw_pool *pool);

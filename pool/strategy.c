@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "../lib/alloc.h"
+#include "../lib/growable.h"
 #include "run.h"
 
 struct pool_strategy {
@@ -69,11 +70,19 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
 static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
 {
     struct spw_pool *pool = pool_of(strategy);
+    if (!budget_is_calm(pool))
+        budget_look(pool);
+    uint64_t seen = epoch_read(&pool->account.epoch);
+    bool calm = budget_is_calm(pool);
     uint64_t used = budget_used_by_writers(pool), mark = budget_spill_mark(pool);
     limits->budget_bytes = pool->budget_bytes;
     limits->excess_bytes = used > mark ? used - mark : 0;
     limits->run_bytes = budget_run_bytes(pool);
     limits->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
+    if (limits->size < GROWABLE_END(spw_limits, epoch_seen))
+        return; /* who asks does not know that it could rest */
+    limits->epoch = calm && limits->excess_bytes == 0 ? &pool->account.epoch : NULL;
+    limits->epoch_seen = seen;
 }
 
 static uint64_t strategy_room(spw_strategy *strategy)
@@ -98,6 +107,7 @@ static void strategy_close(spw_strategy *strategy)
     if (pool_in_child(pool))
         return;
     atomic_fetch_sub_explicit(&pool->queues, 1, memory_order_relaxed);
+    epoch_advance(&pool->account.epoch); /* the limits are others now */
     allocator_release(pool->allocator, strategy, sizeof(struct pool_strategy));
     pool_release(pool);
 }
@@ -123,6 +133,7 @@ int spw_pool_strategy(spw_pool *pool, spw_strategy **out)
     strategy->strategy.ops = &strategy_ops;
     strategy->pool = pool;
     atomic_fetch_add_explicit(&pool->queues, 1, memory_order_relaxed);
+    epoch_advance(&pool->account.epoch);
     pool_acquire(pool);
     *out = &strategy->strategy;
     return 0;

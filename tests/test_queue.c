@@ -642,7 +642,7 @@ Test(queue, accounts_follow_what_is_resident)
             cr_assert_gt(rig_drain(&rig, 2), 0);
         cr_assert_eq((uint64_t)account->foreign_bytes, rig_info(&rig).resident_bytes);
     }
-    account->waiters = 1;
+    account_add_waiters(account, 1);
     int before = rig.account.relieved;
     cr_assert_gt(rig_drain(&rig, 2), 0);
     cr_assert_eq(rig.account.relieved, before + 1, "who waits for memory is told");
@@ -708,6 +708,7 @@ Test(queue, a_forked_child_is_refused)
         test_skip("no wipe-on-fork here: %d", err);
     rig_open(&rig, false, 0);
     rig.account.account.guard = &guard;
+    rig.writer->queue->alive = guard.word; /* as if the account had had it from the start */
     rig_extend(&rig, 10);
     /* As if another thread were in the middle of a call. */
     pthread_mutex_lock(&rig.writer->queue->lock);

@@ -99,13 +99,31 @@ SPILLWAY_API int spw_view_page(spw_view *view, spw_cursor *cursor, size_t count,
 SPILLWAY_API int spw_view_unpage(spw_view *view, spw_cursor *cursor, spw_chunks *chunks,
                                  spw_handle **out);
 
+/** For how long a policy has nothing to do, see spw_view_rest(). */
+typedef struct spw_rest {
+    size_t size;             /**< sizeof(spw_rest) */
+    uint64_t resident_bytes; /**< until more bytes than that are resident */
+    size_t paged_entries;    /**< or there are more handles than that */
+    const spw_epoch *epoch;  /**< or this reads other than `epoch_seen`; NULL: nothing else matters.
+                                Must live until the policy's `close` */
+    uint64_t epoch_seen;
+} spw_rest;
+
+/**
+ * Within `apply`: neither `apply` nor `settle` of this policy need be called while what `rest` says
+ * holds; a queue that is far from any limit then costs no more than one without policies. Holds for
+ * one time: what is not said again in the next `apply` is over. A policy that never says it is
+ * called each time. Returns 0 or -EINVAL.
+ */
+SPILLWAY_API int spw_view_rest(spw_view *view, const spw_rest *rest);
+
 /** What a policy can do. `admit` and `settle` may be NULL; later versions append optional members.
  */
 typedef struct spw_policy_ops {
     size_t size;      /**< sizeof(spw_policy_ops) */
     const char *name; /**< for messages */
     /** Called with the queue locked: for the writer after each extend, for the reader before each
-     * drain. */
+     * drain, but not while it rests. */
     void (*apply)(spw_policy *policy, spw_view *view);
     /** As in spw_strategy_ops; without the lock. */
     int (*admit)(spw_policy *policy, uint64_t bytes, unsigned flags);

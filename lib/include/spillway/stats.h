@@ -25,7 +25,7 @@ extern "C" {
     X(used_bytes, gauge, "of the budget: everything resident in queues and pool")                  \
     X(used_peak_bytes, gauge, "highest used_bytes so far")                                         \
     X(resident_foreign_bytes, gauge,                                                               \
-      "payload in queues or staged that lives in the user's memory")                               \
+      "payload in queues or staged in the user's memory; up to a 128th of the budget too much")    \
     X(entry_block_bytes, gauge, "blocks that hold queue entries")                                  \
     X(buffer_bytes, gauge, "the pool's own mapped buffers, all of the following seven")            \
     X(slab_bytes, gauge, "buffers that producers fill or queues hold")                             \

@@ -85,6 +85,20 @@ SPILLWAY_API int spw_sink_reserve(spw_sink *sink);
  */
 SPILLWAY_API void spw_sink_add(spw_sink *sink, spw_handle *handle, size_t count);
 
+/**
+ * Counts the changes of something that others rely on, so that they need not look again before it
+ * has changed. Ready when zeroed; to be read and advanced by the calls below alone, by any thread.
+ */
+typedef struct spw_epoch {
+    uint64_t changes;
+} spw_epoch;
+
+/** To be read before looking at what one will rely on. */
+SPILLWAY_API uint64_t spw_epoch_read(const spw_epoch *epoch);
+
+/** To be called after each change. */
+SPILLWAY_API void spw_epoch_advance(spw_epoch *epoch);
+
 /** What a policy may want to know of the place that it spills to. */
 typedef struct spw_limits {
     size_t size;           /**< sizeof(spw_limits), set by who asks; nothing is written beyond it */
@@ -92,6 +106,12 @@ typedef struct spw_limits {
     uint64_t excess_bytes; /**< how far the budget's use is above where spilling should begin */
     uint64_t run_bytes;    /**< the largest run; 0: no bound */
     unsigned queues;       /**< queues that share the budget, at least 1 */
+    /**
+     * NULL: ask again each time. Else all of the above holds, `excess_bytes` is 0 and `settle` has
+     * nothing to do, for as long as this epoch, which lives until `close`, reads `epoch_seen`.
+     */
+    const spw_epoch *epoch;
+    uint64_t epoch_seen;
 } spw_limits;
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
@@ -112,7 +132,8 @@ typedef struct spw_strategy_ops {
      * waiting. Returns 0, or -errno for why it stopped early.
      */
     int (*spill)(spw_strategy *strategy, spw_chunks *chunks, spw_sink *sink);
-    /** Fills in `*limits`; asked for at every extend, so it must be cheap. Any thread. */
+    /** Fills in `*limits`; asked for at every extend unless it gives an epoch, so it must be
+     * cheap. Any thread. */
     void (*limits)(spw_strategy *strategy, spw_limits *limits);
     /** How many bytes a spill would take now; a policy offers no more than that. */
     uint64_t (*room_bytes)(spw_strategy *strategy);
