@@ -75,8 +75,8 @@ LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 PIC_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/pic/%.o)
 INTERNAL := $(BUILD)/libspillway-internal.a
 
-# tools/NAME.c is a program; tools/NAME_part.c and tools/NAME/*.c are parts of it. mkman serves the
-# build only.
+# tools/NAME.c is a program; tools/NAME_part.c and tools/NAME/*.c are parts of it, tools/common/*.c of
+# each. mkman serves the build only, and knows the tables of spillbench.
 TOOL_NAMES := $(foreach s,$(sort $(wildcard tools/*.c)),$(if $(findstring _,$(notdir $(s))),,$(basename $(notdir $(s)))))
 TOOLS := $(addprefix $(BUILD)/,$(filter-out mkman,$(TOOL_NAMES)))
 MAN_SOURCES := $(wildcard tools/*.1.in lib/*.3.in lib/*.7.in)
@@ -173,8 +173,11 @@ $(BUILD)/libspillway.so: $(BUILD)/$(SHARED)
 	$(Q)ln -sf $(SONAME) $@
 
 # --- tools and man pages -------------------------------------------------------------------------
+COMMON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/common/*.c)))
+BENCH_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/spillbench/*.c)))
 define tool_rule
-$$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(wildcard tools/$(1)_*.c tools/$(1)/*.c)) $$(INTERNAL)
+$$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(sort $$(wildcard tools/$(1)_*.c tools/$(1)/*.c))) \
+	$$(COMMON_OBJECTS) $$(if $$(filter mkman,$(1)),$$(BENCH_OBJECTS)) $$(INTERNAL)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(LINK) -o $$@ $$^ $$(LIBS)
 endef
@@ -305,7 +308,7 @@ uninstall: ## remove exactly what install put there
 # --- release, housekeeping -----------------------------------------------------------------------
 DIST := spillway-$(VERSION)
 FORMATTED := $(wildcard lib/*.[ch] lib/include/spillway/*.h pool/*.[ch] policies/*.[ch] \
-	tools/*.[ch] tests/*.[ch] tests/prog/*.[ch] tests/external/*.c tests/external/*.cpp)
+	tools/*.[ch] tools/*/*.[ch] tests/*.[ch] tests/prog/*.[ch] tests/external/*.c tests/external/*.cpp)
 
 .PHONY: dist clean format format-check help
 dist: ## build/spillway-VERSION.tar.gz of the last commit, the same bytes each time
@@ -333,4 +336,4 @@ help: ## this list
 	@echo "  V=1 shows commands; BUILD, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, JOBS as usual;"
 	@echo "  WITH_URING=0 and WITH_NUMA=0 leave out what is optional; WERROR=0 keeps warnings warnings."
 
--include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d $(BUILD)/tests/prog/*.d)
+-include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/obj/*/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d $(BUILD)/tests/prog/*.d)

@@ -27,7 +27,9 @@ check_includes() { # folder, allowed (extended regular expression)
 check_includes lib 'spillway/'
 check_includes pool 'spillway/|\.\./lib/'
 check_includes policies 'spillway/|\.\./lib/'
-check_includes tools 'spillway/|\.\./lib/|\.\./pool/|\.\./policies/'
+check_includes tools 'spillway/|common/|spillbench/|\.\./lib/|\.\./pool/|\.\./policies/'
+check_includes tools/common 'spillway/'
+check_includes tools/spillbench 'spillway/|\.\./common/|\.\./\.\./(lib|pool|policies)/'
 for header in lib/include/spillway/*.h; do
     grep -Hn '#include "' "$header" | grep -Ev '#include "[a-z_]+\.h"' |
         refuse "a public header includes something that is not public"
@@ -80,13 +82,13 @@ if [ -f "$internal" ]; then
 fi
 
 # Long functions are only told: from a line that opens one in column 0 to the closing brace.
-for file in lib/*.c pool/*.c policies/*.c tools/*.c; do
+for file in lib/*.c pool/*.c policies/*.c tools/*.c tools/*/*.c; do
     awk -v file="$file" '
         /^\{/ { start = FNR }
         /^\}/ && start { if (FNR - start > 90) print "note: " file ":" start ": " FNR - start " lines"; start = 0 }
     ' "$file"
 done
-for file in $(ls lib/*.[ch] lib/include/spillway/*.h pool/*.[ch] policies/*.[ch] tools/*.[ch] tests/*.[ch] 2>/dev/null); do
+for file in $(ls lib/*.[ch] lib/include/spillway/*.h pool/*.[ch] policies/*.[ch] tools/*.[ch] tools/*/*.[ch] tests/*.[ch] 2>/dev/null); do
     head -n 1 "$file" | grep -q 'SPDX-License-Identifier: MIT' || echo "$file" 
 done | refuse "no SPDX line first"
 exit $failed

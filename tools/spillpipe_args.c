@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/help.h"
 #include "spillpipe_help.h"
 #include "spillway/errors.h"
 

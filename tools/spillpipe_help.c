@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "spillpipe_help.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "common/help.h"
 #include "spillpipe_args.h"
 #include "spillway/version.h"
 
-enum { INDENT = 27, HELP_COLUMNS = 80 };
+enum { INDENT = 27 };
 
 static const char head[] =
     "Usage: producer | spillpipe [OPTION]... [FILE]... | consumer\n"
@@ -46,50 +45,6 @@ static const char tail[] =
     "Exit status: 0 all bytes delivered; 1 an error, or bytes were lost; 2 a refused\n"
     "command line or setting; by SIGPIPE when the consumer went away.\n";
 
-void help_flag(const spw_option_info *info, char out[HELP_FLAG_BYTES])
-{
-    size_t n = 0;
-    for (const char *at = info->name; *at && n + 1 < HELP_FLAG_BYTES; at++)
-        out[n++] = *at == '_' ? '-' : *at;
-    out[n] = '\0';
-}
-
-bool help_is_switch(const spw_option_info *info)
-{
-    return strcmp(info->allowed, "on or off") == 0;
-}
-
-int help_row(size_t index, spw_option_info *info)
-{
-    *info = (spw_option_info){.size = sizeof(*info)};
-    return spw_options_describe(index, info);
-}
-
-/* A file, full disk or closed pipe that took not all of it is an error. */
-static int finish(void)
-{
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return EXIT_DELIVERED;
-    fprintf(stderr, "spillpipe: cannot write to standard output: %s\n", strerror(errno));
-    return EXIT_FAILED;
-}
-
-/* Words from column INDENT on, below HELP_COLUMNS; the line has `used` columns already. */
-static void print_wrapped(const char *text, size_t used)
-{
-    while (*text) {
-        size_t word = strcspn(text, " ");
-        if (used > INDENT && used + word + 1 > HELP_COLUMNS) {
-            printf("\n%*s", INDENT, "");
-            used = INDENT;
-        }
-        used += (size_t)printf("%s%.*s", used > INDENT ? " " : "", (int)word, text);
-        text += word;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
 static void print_row(const spw_option_info *info)
 {
     char flag[HELP_FLAG_BYTES], left[HELP_FLAG_BYTES + 16], more[512];
@@ -97,10 +52,10 @@ static void print_row(const spw_option_info *info)
     snprintf(left, sizeof(left), "      --%s%s", flag, help_is_switch(info) ? "[=off]" : " VALUE");
     printf("%-*s", INDENT - 1, left);
     putchar(' ');
-    print_wrapped(info->help, INDENT);
+    help_wrapped(info->help, INDENT, INDENT);
     snprintf(more, sizeof(more), "[%s; default %s]", info->allowed, info->fallback);
     printf("%*s", INDENT, "");
-    print_wrapped(more, INDENT);
+    help_wrapped(more, INDENT, INDENT);
 }
 
 int help_print(void)
@@ -110,11 +65,11 @@ int help_print(void)
     for (size_t i = 0; help_row(i, &info) == 0; i++)
         print_row(&info);
     fputs(tail, stdout);
-    return finish();
+    return help_finish("spillpipe") ? EXIT_DELIVERED : EXIT_FAILED;
 }
 
 int help_version(void)
 {
     printf("spillpipe (Spillway) %s\n", spw_version_text());
-    return finish();
+    return help_finish("spillpipe") ? EXIT_DELIVERED : EXIT_FAILED;
 }

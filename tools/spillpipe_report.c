@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "spillpipe_text.h"
+#include "common/text.h"
 
 enum {
     LINE_BYTES = 512,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Numbers as people read them, in binary units. */
-#ifndef SPILLPIPE_TEXT_H
-#define SPILLPIPE_TEXT_H
+#ifndef SPILLWAY_TOOLS_COMMON_TEXT_H
+#define SPILLWAY_TOOLS_COMMON_TEXT_H
 
 #include <stddef.h>
 #include <stdint.h>

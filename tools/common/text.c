@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "spillpipe_text.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <string.h>
