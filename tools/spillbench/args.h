@@ -8,20 +8,31 @@
 #include <stdint.h>
 
 enum arg_kind {
-    ARG_BYTES, /* uint64_t: 64MiB, 4G */
-    ARG_COUNT, /* uint64_t: a plain number of at least 1 */
-    ARG_SHARE, /* uint64_t: a percentage, 1 to 100 */
-    ARG_TEXT,  /* const char *: anything but an empty text */
-    ARG_FLAG,  /* bool: takes no value */
+    ARG_BYTES,      /* uint64_t: 64MiB, 4G; at least 1 */
+    ARG_COUNT,      /* uint64_t: a plain number of at least 1 */
+    ARG_SHARE,      /* uint64_t: a percentage, 1 to 100, the sign may be left out */
+    ARG_TEXT,       /* const char *: anything but an empty text */
+    ARG_FLAG,       /* bool: takes no value */
+    ARG_CHOICE,     /* unsigned: which of the words in `value`, "slab|heap" */
+    ARG_BYTES_LIST, /* struct arg_list: 4K,64K,1M */
+    ARG_COUNT_LIST, /* struct arg_list: 1,2,4 */
+    ARG_SETTING,    /* const char *: the library's setting of that name; its table has the help */
+};
+
+enum { ARG_LIST_MAX = 32 };
+
+struct arg_list {
+    uint64_t values[ARG_LIST_MAX];
+    unsigned count;
 };
 
 struct arg {
     const char *name;  /* without the dashes */
-    const char *value; /* what --help calls it; NULL for ARG_FLAG */
+    const char *value; /* what --help calls it; NULL for ARG_FLAG and ARG_SETTING */
     enum arg_kind kind;
     size_t offset;        /* of the member in the subcommand's struct */
-    const char *fallback; /* the default, as a user would write it; NULL: zero */
-    const char *help;
+    const char *fallback; /* the default, as a user would write it; NULL: zero, or none */
+    const char *help;     /* NULL for ARG_SETTING */
 };
 
 /* What every subcommand takes; the first member of its own struct of options. */
@@ -49,11 +60,28 @@ struct command {
 /* The common ones, ended by one without a name. */
 extern const struct arg common_args[];
 
-/*
- * Parses argv (the subcommand's name first) into `options`, defaults first. Returns 0; 1 when
- * --help was printed; or 2 after telling stderr what is wrong: the option, the value, what is
- * allowed.
- */
+enum {
+    ARGS_GO_ON = 0,
+    ARGS_DONE,  /* --help was printed */
+    ARGS_WRONG, /* stderr was told: the option, the value, what is allowed */
+};
+
+/* Parses argv (the subcommand's name first) into `options`, defaults first. Returns ARGS_*. */
 int args_parse(const struct command *command, int argc, char **argv, void *options);
+
+/* The row `index` of a subcommand: its own, then the common ones; NULL past the end. */
+const struct arg *args_row(const struct command *command, size_t index);
+
+/* What may be given for an option, for people: "bytes with a unit (...)". */
+const char *args_allowed(const struct arg *arg);
+
+/* What its --help says of an option. */
+const char *args_help(const struct arg *arg);
+
+/* Refuses a value that the table could not judge, in the same words; returns the exit code. */
+int args_refuse(const char *name, const char *value, const char *allowed);
+
+/* --help of a subcommand on stdout. Returns whether all of it was taken. */
+bool args_print_help(const struct command *command);
 
 #endif

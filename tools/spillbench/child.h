@@ -15,7 +15,7 @@ enum { SAMPLES_MAX = 16384 }; /* every 10 ms: 160 s; longer runs halve the rate,
 
 /* What the process held at one moment. */
 struct sample {
-    double at_s;           /* since the start of the measured part */
+    double at_s;           /* since the start of the measured part; all samples lie in it */
     uint64_t rss_bytes;    /* resident set */
     uint64_t charge_bytes; /* anonymous + shmem charge of the run's own memory cgroup; 0: none */
     uint64_t cache_bytes;  /* page cache charge of the same */
@@ -37,8 +37,10 @@ struct measure {
     _Atomic uint64_t produced_bytes, drained_bytes; /* progress, read by the sampler */
     unsigned sample_count;
     struct sample samples[SAMPLES_MAX];
-    int error;     /* 0, or -errno of what failed */
-    char why[256]; /* in words, when error is set */
+    _Atomic uint64_t begin_ns, end_ns; /* of the measured part, by now_ns(); 0: not yet */
+    char said[512];                    /* the library's first warnings, a line each */
+    int error;                         /* 0, or -errno of what failed */
+    char why[256];                     /* in words, when error is set */
 };
 
 /* How to run it. */
@@ -48,7 +50,7 @@ struct child_plan {
     void *context;
     uint64_t limit_bytes;  /* limit of a memory cgroup of its own; 0: a cgroup without one */
     bool cgroup_needed;    /* without root or cgroups the run fails, instead of going on without */
-    bool sampled;          /* a thread of the parent samples every 10 ms */
+    bool sampled;          /* the parent samples every 10 ms while it waits */
     unsigned time_limit_s; /* after that it is killed and the run has failed; 0: 600 */
 };
 
@@ -60,7 +62,8 @@ struct child_plan {
 struct measure *child_run(const struct child_plan *plan);
 void child_release(struct measure *measure);
 
-/* In the child: around the part that counts. They set wall, CPU, faults. */
+/* In the child: around the part that counts. They set wall, CPU, faults; samples lie between them.
+ * What an earlier pair has set, of a warm-up, is forgotten. */
 void measure_begin(struct measure *measure);
 void measure_end(struct measure *measure);
 

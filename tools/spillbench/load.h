@@ -34,8 +34,13 @@ bool chunk_matches(const void *data, uint64_t bytes, uint64_t sequence, uint64_t
 
 /*
  * Runs the load through spillway queues in this process, and fills `measure` (measure_begin() and
- * _end() included). `pool` NULL: plain queues without policies, the null strategy whose time is
- * subtracted from a net figure. Warm-up is the caller's: run it once with a smaller load before.
+ * _end() included): times, latencies, progress. An extend's latency is what the library needs for
+ * a chunk: the call itself, and a new slab where one is due. Warm-up is the caller's: run it once
+ * with a smaller load before; what `measure` said of that is forgotten.
+ *
+ * `pool` NULL: plain queues without policies, the null strategy whose time is subtracted from a
+ * net figure. It only produces and consumes: it drains after each slab, whatever `drain_every`
+ * says, so its memory stays the same.
  */
 void load_run(const struct load *load, spw_pool *pool, const spw_options *options,
               struct measure *measure);
@@ -43,8 +48,12 @@ void load_run(const struct load *load, spw_pool *pool, const spw_options *option
 /* Touches `bytes` of fresh memory and gives them back: first touch is slow on some machines. */
 void memory_warm(uint64_t bytes);
 
-/* A pool for a bench: options from the environment, then memory, dir and what `settings` ("name",
- * "value", ..., NULL) say. NULL after filling `measure`'s error. */
+/*
+ * A pool for a bench: options from the environment, then memory (unless 0), dir (unless NULL) and
+ * what `settings` ("name", "value", ..., NULL) say; a NULL value leaves that one out. What it warns
+ * of goes to measure->said. `*options` is to be closed after the pool. NULL after filling
+ * `measure`'s error; then there are no options either.
+ */
 spw_pool *load_pool(struct measure *measure, uint64_t memory_bytes, const char *dir,
                     spw_options **options, const char *const *settings);
 

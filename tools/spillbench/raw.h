@@ -20,15 +20,23 @@ struct raw_plan {
 
 struct raw_file; /* an unnamed, allocated, once written file: extents are warm */
 
-/* Returns NULL with *err set to -errno. */
+/* `dir` NULL: SPILLWAY_DIRS, or SLURM_TMPDIR, TMPDIR, /var/tmp, the first that works. Returns NULL
+ * with *err set to -errno. */
 struct raw_file *raw_open(const char *dir, uint64_t bytes, int *err);
 void raw_close(struct raw_file *file);
 
-/* Returns 0 or -errno; bytes a second and CPU seconds a GB in *rate and *cpu. */
+int raw_fd(const struct raw_file *file);
+bool raw_is_direct(const struct raw_file *file);
+uint32_t raw_align(const struct raw_file *file); /* of a request, in bytes */
+
+/* Requests go front to back, and start again at the front; mixed ones write into the one half and
+ * read from the other, by turns. Returns 0, -EINVAL (a request that does not fit the file or its
+ * alignment, a depth above 256), -ENOSYS (no io_uring in this build) or -errno; bytes a second and
+ * CPU seconds a GB in *rate and *cpu. */
 int raw_run(struct raw_file *file, const struct raw_plan *plan, double *rate, double *cpu);
 
 /* The best of a few depths and request sizes of io_uring, found by short runs: the yardstick for
- * that file in this run. */
+ * that file in this run. Its total is the whole file. */
 int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_plan *best);
 
 #endif

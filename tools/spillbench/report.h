@@ -2,7 +2,8 @@
 /*
  * What a subcommand found, in one tree, printed as text or as JSON: so that
  * both say the same. A report is a list of tables and a list of plots; beside them stand machine,
- * kernel, date, version and the command line, which report_open() finds out.
+ * kernel, date, version and the command line, which report_open() finds out, and the commit, where
+ * SPILLBENCH_COMMIT says it. Without memory for a report the program ends.
  */
 #ifndef SPILLWAY_TOOLS_SPILLBENCH_REPORT_H
 #define SPILLWAY_TOOLS_SPILLBENCH_REPORT_H
@@ -34,7 +35,8 @@ void cell_number(struct table *table, double value);
 void cell_series(struct table *table, const struct series *series); /* median (min-max) */
 void cell_none(struct table *table);                                /* not measured */
 
-/* A remark below the tables: why something was skipped, what was tried. */
+/* A remark below the tables: why something was skipped, what was tried. Told once, however often it
+ * is made. */
 void report_note(struct report *report, const char *text, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -56,5 +58,6 @@ int report_svg(struct report *report, const char *path);
 /* Long work shows progress on stderr: one line, rewritten where stderr is a terminal. */
 void progress(const char *text, ...) __attribute__((format(printf, 1, 2)));
 void progress_end(void);
+void progress_quiet(bool quiet);
 
 #endif

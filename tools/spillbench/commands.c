@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+#include "commands.h"
+
+#include <stddef.h>
+
+const struct command *const commands[] = {
+    &raw_command,
+    NULL,
+};
