@@ -12,23 +12,36 @@ enum {
     WARM_LOOK_MAX = 64, /* odd warm segments tried for one piece */
 };
 
+/* What is asked for: `align` is a power of two, from a cache line to a page. */
+struct wanted {
+    uint64_t len, align;
+};
+
 /* --- pieces and warm segments; all called with the lock held -------------------------------- */
 
-static uint64_t segment_room(const struct segment *segment)
+/* Where the next piece begins. */
+static uint64_t segment_next(const struct segment *segment, uint64_t align)
 {
-    return segment->bytes - segment->used_bytes;
+    return round_up(segment->used_bytes, align);
+}
+
+static uint64_t segment_room(const struct segment *segment, uint64_t align)
+{
+    return less(segment->bytes, segment_next(segment, align));
 }
 
 /* Room and sizes are whole cache lines, so a piece that fits also fits rounded up. */
-static void piece_take(struct memtier *tier, struct segment *segment, uint64_t len,
+static void piece_take(struct memtier *tier, struct segment *segment, const struct wanted *wanted,
                        struct memslot *out)
 {
+    uint64_t begin = segment_next(segment, wanted->align);
+
     out->segment = segment;
-    out->data = segment->read + segment->used_bytes;
-    out->len = len;
-    segment->used_bytes += round_up(len, LINE_BYTES);
+    out->data = segment->read + begin;
+    out->len = wanted->len;
+    segment->used_bytes = begin + round_up(wanted->len, LINE_BYTES);
     segment->pieces++;
-    tier->stored_bytes += len;
+    tier->stored_bytes += wanted->len;
 }
 
 static void open_remove(struct memtier *tier, const struct segment *segment)
@@ -54,16 +67,18 @@ static void open_add(struct memtier *tier, struct segment *segment)
         return;
     }
     for (i = 1; i < MEMTIER_OPEN_MAX; i++) {
-        if (segment_room(tier->open[i]) < segment_room(tier->open[least]))
+        if (segment_room(tier->open[i], LINE_BYTES) < segment_room(tier->open[least], LINE_BYTES))
             least = i;
     }
-    if (segment_room(tier->open[least]) < segment_room(segment))
+    if (segment_room(tier->open[least], LINE_BYTES) < segment_room(segment, LINE_BYTES))
         tier->open[least] = segment;
 }
 
 static struct segment **warm_list(struct memtier *tier, const struct segment *segment)
 {
-    return segment->bytes == tier->unit_bytes ? &tier->warm : &tier->warm_odd;
+    if (segment->bytes != tier->unit_bytes)
+        return &tier->warm_odd;
+    return segment->keeps_read ? &tier->warm_kept : &tier->warm;
 }
 
 static void warm_push(struct memtier *tier, struct segment *segment)
@@ -82,6 +97,8 @@ static struct segment **warm_find(struct memtier *tier, uint64_t len)
     struct segment **link;
     unsigned looked = 0;
 
+    if (tier->warm_kept != NULL && tier->unit_bytes >= len)
+        return &tier->warm_kept;
     if (tier->warm != NULL && tier->unit_bytes >= len)
         return &tier->warm;
     for (link = &tier->warm_odd; *link != NULL && looked < WARM_LOOK_MAX; looked++) {
@@ -92,25 +109,25 @@ static struct segment **warm_find(struct memtier *tier, uint64_t len)
     return NULL;
 }
 
-static struct segment *open_find(const struct memtier *tier, uint64_t len)
+static struct segment *open_find(const struct memtier *tier, const struct wanted *wanted)
 {
     unsigned i;
 
     for (i = 0; i < tier->open_count; i++) {
-        if (segment_room(tier->open[i]) >= len)
+        if (segment_room(tier->open[i], wanted->align) >= wanted->len)
             return tier->open[i];
     }
     return NULL;
 }
 
 /* A piece out of memory that is there already. */
-static bool room_take(struct memtier *tier, uint64_t len, struct memslot *out)
+static bool room_take(struct memtier *tier, const struct wanted *wanted, struct memslot *out)
 {
-    struct segment *segment = open_find(tier, len);
+    struct segment *segment = open_find(tier, wanted);
     struct segment **link;
 
     if (segment == NULL) {
-        link = warm_find(tier, len);
+        link = warm_find(tier, wanted->len);
         if (link == NULL)
             return false;
         segment = *link;
@@ -118,15 +135,19 @@ static bool room_take(struct memtier *tier, uint64_t len, struct memslot *out)
         tier->warm_bytes -= segment->bytes;
         open_add(tier, segment);
     }
-    piece_take(tier, segment, len, out);
+    piece_take(tier, segment, wanted, out);
     return true;
 }
 
 struct segment *memtier_warm_pop(struct memtier *tier)
 {
-    struct segment **list = tier->warm_odd != NULL ? &tier->warm_odd : &tier->warm;
-    struct segment *segment = *list;
+    struct segment **list = &tier->warm_odd, *segment;
 
+    if (*list == NULL)
+        list = &tier->warm;
+    if (*list == NULL)
+        list = &tier->warm_kept;
+    segment = *list;
     if (segment != NULL) {
         *list = segment->next;
         tier->warm_bytes -= segment->bytes;
@@ -153,6 +174,37 @@ uint64_t memtier_trim(struct memtier *tier)
     }
 }
 
+/*
+ * Whether an empty segment's readers' map may stay. Pages of the reserve are in nobody's resident
+ * set. With the lock held.
+ */
+static bool read_map_stays(struct memtier *tier, struct segment *segment)
+{
+    if (segment->huge || segment->keeps_read)
+        return true;
+    if (segment->bytes != tier->unit_bytes ||
+        segment->bytes > less(MEMTIER_KEPT_MAX_BYTES, tier->kept_bytes))
+        return false;
+    segment->keeps_read = true;
+    tier->kept_bytes += segment->bytes;
+    return true;
+}
+
+/* The last piece of a recycle segment is gone. Takes and leaves the lock held. */
+static void recycle(struct memtier *tier, struct segment *segment)
+{
+    open_remove(tier, segment);
+    if (!read_map_stays(tier, segment)) {
+        tier->resting++;
+        pthread_mutex_unlock(&tier->lock);
+        segment_unread(tier->os, segment);
+        pthread_mutex_lock(&tier->lock);
+        tier->resting--;
+    }
+    warm_push(tier, segment);
+    (void)pthread_cond_broadcast(&tier->made);
+}
+
 void memtier_release(struct memtier *tier, const struct memslot *slot)
 {
     struct segment *segment = slot->segment;
@@ -161,29 +213,17 @@ void memtier_release(struct memtier *tier, const struct memslot *slot)
     pthread_mutex_lock(&tier->lock);
     tier->stored_bytes -= slot->len;
     last = --segment->pieces == 0;
-    if (last && tier->seal == SEAL_RECYCLE) {
-        open_remove(tier, segment);
-        tier->resting++;
-    }
+    if (last && tier->seal == SEAL_RECYCLE)
+        recycle(tier, segment);
     pthread_mutex_unlock(&tier->lock);
-    if (!last)
-        return;
-    if (tier->seal == SEAL_STRICT) {
+    if (last && tier->seal == SEAL_STRICT)
         memtier_segment_destroy(tier, segment);
-        return;
-    }
-    segment_unread(tier->os, segment);
-    pthread_mutex_lock(&tier->lock);
-    tier->resting--;
-    warm_push(tier, segment);
-    (void)pthread_cond_broadcast(&tier->made);
-    pthread_mutex_unlock(&tier->lock);
 }
 
 /* --- putting -------------------------------------------------------------------------------- */
 
 /* A piece, new or warm, to be filled by the caller. */
-static int recycle_take(struct memtier *tier, uint64_t len, struct memslot *out)
+static int recycle_take(struct memtier *tier, const struct wanted *wanted, struct memslot *out)
 {
     struct reservation reservation;
     struct segment *segment;
@@ -192,11 +232,12 @@ static int recycle_take(struct memtier *tier, uint64_t len, struct memslot *out)
 
     pthread_mutex_lock(&tier->lock);
     do {
-        if (room_take(tier, len, out)) {
+        if (room_take(tier, wanted, out)) {
             pthread_mutex_unlock(&tier->lock);
             return 0;
         }
-        rc = memtier_segment_reserve(tier, round_up(len, tier->grain_bytes), &reservation, &why);
+        rc = memtier_segment_reserve(tier, round_up(wanted->len, tier->grain_bytes), &reservation,
+                                     &why);
     } while (rc == -EAGAIN);
     pthread_mutex_unlock(&tier->lock);
     if (rc < 0) {
@@ -208,11 +249,16 @@ static int recycle_take(struct memtier *tier, uint64_t len, struct memslot *out)
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&tier->lock);
-    piece_take(tier, segment, len, out);
+    piece_take(tier, segment, wanted, out);
     open_add(tier, segment);
     memtier_reservation_keep(tier, &reservation, segment);
     pthread_mutex_unlock(&tier->lock);
     return 0;
+}
+
+static unsigned char *writable_at(const struct memslot *slot)
+{
+    return slot->segment->write + (slot->data - slot->segment->read);
 }
 
 static void copy_source(const struct memtier_source *source, unsigned char *to)
@@ -250,7 +296,7 @@ static int strict_put(struct memtier *tier, const struct memtier_source *source,
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&tier->lock);
-    piece_take(tier, segment, source->len, out);
+    piece_take(tier, segment, &(struct wanted){source->len, LINE_BYTES}, out);
     memtier_reservation_keep(tier, &reservation, segment);
     pthread_mutex_unlock(&tier->lock);
     return 0;
@@ -268,10 +314,31 @@ int memtier_put(struct memtier *tier, const struct memtier_source *source, struc
     }
     if (tier->seal == SEAL_STRICT)
         return strict_put(tier, source, out);
-    rc = recycle_take(tier, source->len, out);
+    rc = recycle_take(tier, &(struct wanted){source->len, LINE_BYTES}, out);
     if (rc < 0)
         return rc;
-    copy_source(source, out->segment->write + (out->data - out->segment->read));
+    copy_source(source, writable_at(out));
+    return 0;
+}
+
+bool memtier_is_near(const struct memtier *tier)
+{
+    return tier->near == NEAR_ALL ||
+           (tier->near == NEAR_NODE && node_of_thread() == (int)tier->near_node);
+}
+
+int memtier_take(struct memtier *tier, uint64_t len, struct memslot *out, unsigned char **write)
+{
+    int rc;
+
+    if (len == 0 || tier->seal == SEAL_STRICT)
+        return -EINVAL;
+    if (len > tier->capacity_bytes)
+        return -ENOSPC;
+    rc = recycle_take(tier, &(struct wanted){len, tier->plan.page_bytes}, out);
+    if (rc < 0)
+        return rc;
+    *write = writable_at(out);
     return 0;
 }
 
@@ -283,7 +350,8 @@ bool memtier_may_accept(struct memtier *tier, uint64_t len)
     if (len == 0 || len > tier->capacity_bytes)
         return false;
     pthread_mutex_lock(&tier->lock);
-    may = open_find(tier, len) != NULL || warm_find(tier, len) != NULL;
+    may =
+        open_find(tier, &(struct wanted){len, LINE_BYTES}) != NULL || warm_find(tier, len) != NULL;
     if (!may) {
         room = tier->capacity_bytes - tier->total_bytes + tier->warm_bytes;
         may = room >= round_up(len, tier->grain_bytes) &&

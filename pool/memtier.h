@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory tier: sealed memfd segments on chosen NUMA nodes. Data is put in by
- * a copy, read through a map that nobody can write through, and freed when
- * the last piece in its segment is released; the segment is then recycled warm (recycle mode)
+ * The memory tier: sealed memfd segments on chosen NUMA nodes. Data is put in by a copy, or is
+ * written in its place by who makes it; read through a map that nobody can write through; and freed
+ * when the last piece in its segment is released. The segment is then recycled warm (recycle mode)
  * or unmapped (strict mode).
  */
 #ifndef SPILLWAY_POOL_MEMTIER_H
@@ -76,6 +76,18 @@ void memtier_close(struct memtier *tier);
  * which, once), -ENOMEM.
  */
 int memtier_put(struct memtier *tier, const struct memtier_source *source, struct memslot *out);
+
+/*
+ * Whether slabs may lie in this tier's segments: they can be written in place (recycle mode) and
+ * are where the calling thread's own memory would be. A thread that is moved changes the answer.
+ */
+bool memtier_is_near(const struct memtier *tier);
+
+/*
+ * A piece for the caller to fill: `*write` is where, `out->data` where it is read. Both begin on a
+ * page. Recycle mode only. Returns as memtier_put().
+ */
+int memtier_take(struct memtier *tier, uint64_t len, struct memslot *out, unsigned char **write);
 
 /* Gives a piece back. Any thread; the last piece of a strict segment unmaps it. */
 void memtier_release(struct memtier *tier, const struct memslot *slot);

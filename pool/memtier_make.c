@@ -213,6 +213,7 @@ void memtier_segment_destroy(struct memtier *tier, struct segment *segment)
     tier->locked_bytes -= segment->locked_bytes;
     tier->huge_bytes -= segment->huge ? bytes : 0;
     tier->descriptors -= segment->keeps_fd;
+    tier->kept_bytes -= segment->keeps_read ? bytes : 0;
     tier->segments--;
     pthread_mutex_unlock(&tier->lock);
     allocator_release(tier->allocator, segment, sizeof(*segment));

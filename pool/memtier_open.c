@@ -69,6 +69,20 @@ static int lack_nodes(struct memtier *tier, const char *text, int rc)
     return 0;
 }
 
+/* Without a policy the kernel takes the node of who touches a page first: of who makes the segment,
+ * which is close enough. */
+static void open_nearness(struct memtier *tier, const struct node_map *map)
+{
+    if (tier->seal == SEAL_STRICT) {
+        tier->near = NEAR_NONE; /* sealed once it is filled, and filled at once */
+    } else if (tier->nodes.local || node_count(&map->memory) == 1) {
+        tier->near = NEAR_ALL;
+    } else if (node_count(&tier->nodes.set) == 1) {
+        tier->near = NEAR_NODE;
+        tier->near_node = (unsigned)node_first(&tier->nodes.set);
+    }
+}
+
 static int open_nodes(struct memtier *tier, const char *text)
 {
     struct node_map *map;
@@ -76,6 +90,7 @@ static int open_nodes(struct memtier *tier, const char *text)
 
     if (text == NULL || strcmp(text, "local") == 0) {
         tier->nodes.local = true;
+        open_nearness(tier, NULL);
         return 0;
     }
     map = allocator_zeroed(tier->allocator, sizeof(*map));
@@ -84,9 +99,10 @@ static int open_nodes(struct memtier *tier, const char *text)
     rc = node_map_read(tier->os, "", -1, map);
     if (rc == 0)
         rc = node_choose(map, text, &tier->nodes);
-    allocator_release(tier->allocator, map, sizeof(*map));
     if (rc == -ENOSYS)
         tier->nodes.local = tier->nodes.incomplete = true;
+    open_nearness(tier, map);
+    allocator_release(tier->allocator, map, sizeof(*map));
     if ((rc == 0 || rc == -ENOSYS) && tier->nodes.incomplete)
         rc = lack_nodes(tier, text, rc);
     if (rc == 0 && !tier->nodes.local)

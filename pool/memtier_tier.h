@@ -17,6 +17,15 @@
 
 enum { MEMTIER_OPEN_MAX = 8 }; /* segments that still hand out pieces */
 
+/*
+ * Segments whose readers' map stays when they are empty, so that a short queue faults no page in
+ * again. Each of these bytes may count twice in the resident set, so they are few.
+ */
+#define MEMTIER_KEPT_MAX_BYTES (UINT64_C(8) << 20)
+
+/* Which threads' own memory would be where the segments are. */
+enum nearness { NEAR_NONE, NEAR_ALL, NEAR_NODE };
+
 /* What a machine may refuse, and who could mend it. */
 #define LACK_NODES_TEXT "the kernel refuses to place memory on the nodes asked for"
 #define LACK_MLOCK_TEXT "memory cannot be locked (RLIMIT_MEMLOCK, CAP_IPC_LOCK)"
@@ -58,6 +67,8 @@ struct memtier {
     struct cgroup cgroup;
     uint64_t cgroup_margin_bytes, host_margin_bytes;
     bool host_known;
+    enum nearness near;
+    unsigned near_node; /* NEAR_NODE: of those that run on it */
 
     atomic_uint told; /* enum told, or-ed */
 
@@ -67,9 +78,11 @@ struct memtier {
     /* All below: guarded by lock. */
     struct segment *open[MEMTIER_OPEN_MAX]; /* each with at least one live piece */
     unsigned open_count;
-    struct segment *warm;     /* unit-sized and empty; last in, first out */
-    struct segment *warm_odd; /* of other sizes */
+    struct segment *warm_kept; /* empty, with a readers' map; last in, first out, as the others */
+    struct segment *warm;      /* unit-sized and empty */
+    struct segment *warm_odd;  /* of other sizes */
     uint64_t warm_bytes;
+    uint64_t kept_bytes;    /* of all segments that keep their readers' map, in use or warm */
     uint64_t resting;       /* empty segments that are on no list for a moment */
     uint64_t descriptors;   /* kept open by strict segments */
     uint64_t segments;      /* reserved ones included */

@@ -155,13 +155,18 @@ static void read_allowed(const struct os *os, const char *root, struct node_set 
         set_all(out);
 }
 
-static int current_node(const struct node_map *map)
+int node_of_thread(void)
 {
     unsigned cpu, node;
 
-    if (getcpu(&cpu, &node) == 0 && node < NODE_MAX && node_has(&map->cpu, node))
-        return (int)node;
-    return node_first(&map->cpu);
+    return getcpu(&cpu, &node) == 0 && node < NODE_MAX ? (int)node : -1;
+}
+
+static int current_node(const struct node_map *map)
+{
+    int node = node_of_thread();
+
+    return node >= 0 && node_has(&map->cpu, (unsigned)node) ? node : node_first(&map->cpu);
 }
 
 /* The kernel lists distances by online node, not by number. */

@@ -47,6 +47,9 @@ int node_first(const struct node_set *set);
  */
 int node_map_read(const struct os *os, const char *root, int current, struct node_map *out);
 
+/* The node that the calling thread runs on now; -1 where the kernel does not say. */
+int node_of_thread(void);
+
 /* What a node list asks for, and what can be had of it. */
 struct node_choice {
     bool local;          /* no policy: wherever the kernel puts it */

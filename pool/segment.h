@@ -72,8 +72,19 @@ struct segment {
     uint64_t used_bytes; /* handed out from the front, in whole cache lines */
     uint64_t pieces;     /* live */
     bool keeps_fd;
+    bool keeps_read; /* its readers' map stays when it is recycled */
     struct segment *next;
 };
+
+/*
+ * Where the pool itself reads what is at `data` of a segment: in its own map, if there is one. The
+ * pages are there already, and readers' maps have only what readers have touched.
+ */
+static inline const unsigned char *segment_own_view(const struct segment *segment,
+                                                    const unsigned char *data)
+{
+    return segment->write != NULL ? segment->write + (data - segment->read) : data;
+}
 
 /*
  * `bytes` is a multiple of the page size, and of the huge page size with HUGE_ON. All

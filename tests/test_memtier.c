@@ -16,6 +16,7 @@
 
 #include "../pool/cgroup.h"
 #include "../pool/memtier.h"
+#include "../pool/node.h"
 #include "../pool/segment.h"
 #include "fault.h"
 #include "harness.h"
@@ -263,9 +264,186 @@ Test(memtier, memory_is_reused_warm)
         memtier_release(tier, &slots[0]);
     }
     cr_assert_eq(fault_calls(FAULT_MEMFD_CREATE), made);
-    /* Not populated again; only the readers' map is let go each time. */
-    cr_assert_eq(fault_calls(FAULT_ADVISE), faulted + 20);
+    /* Not populated again, and the readers' map of the first few segments stays. */
+    cr_assert_eq(fault_calls(FAULT_ADVISE), faulted);
     cr_assert_eq(info().segment_bytes, 2 * MIB);
+    close_tier();
+}
+
+/* Pages of `bytes` at `start` that this very map has. */
+static unsigned mapped_pages(const void *start, size_t bytes)
+{
+    uint64_t entries[512];
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    unsigned count = 0;
+    size_t i;
+
+    cr_assert_eq(bytes, 512 * 4096);
+    if (fd < 0 || pread(fd, entries, sizeof(entries), (off_t)((uintptr_t)start / 4096 * 8)) !=
+                      (ssize_t)sizeof(entries))
+        test_skip("no /proc/self/pagemap");
+    close(fd);
+    for (i = 0; i < 512; i++)
+        count += (unsigned)(entries[i] >> 63);
+    return count;
+}
+
+/* A page in both maps counts twice in the resident set: for a few segments only. */
+Test(memtier, readers_maps_are_kept_for_a_few_segments)
+{
+    enum { COUNT = 8, KEPT = 4 };
+    const struct segment *segments[COUNT];
+    unsigned i, kept = 0;
+    uint64_t advised;
+
+    open_plain(COUNT * 2 * MIB, SEAL_RECYCLE);
+    for (i = 0; i < COUNT; i++)
+        cr_assert_eq(put(2 * MIB, i, &slots[i]), 0);
+    for (i = 0; i < COUNT; i++)
+        assert_holds(&slots[i], 2 * MIB, i);
+    advised = fault_calls(FAULT_ADVISE);
+    for (i = 0; i < COUNT; i++) {
+        segments[i] = slots[i].segment;
+        memtier_release(tier, &slots[i]);
+    }
+    cr_assert_eq(fault_calls(FAULT_ADVISE), advised + COUNT - KEPT);
+    for (i = 0; i < COUNT; i++) {
+        unsigned pages = mapped_pages(segments[i]->read, 2 * MIB);
+
+        cr_assert(pages == 512 || pages == 0);
+        kept += pages == 512;
+        cr_assert_eq(mapped_pages(segments[i]->write, 2 * MIB), 512, "warm");
+    }
+    cr_assert_eq(kept, KEPT);
+    for (i = 0; i < KEPT; i++) { /* they are used first */
+        cr_assert_eq(put(2 * MIB, i, &slots[i]), 0);
+        cr_assert_eq(mapped_pages(slots[i].data, 2 * MIB), 512);
+    }
+    cr_assert_eq(put(2 * MIB, i, &slots[i]), 0);
+    cr_assert_eq(mapped_pages(slots[i].data, 2 * MIB), 0);
+    for (i = 0; i <= KEPT; i++)
+        memtier_release(tier, &slots[i]);
+    cr_assert_eq(memtier_trim(tier), COUNT * 2 * MIB);
+    cr_assert_eq(put(2 * MIB, 0, &slots[0]), 0); /* what was kept may be kept again */
+    advised = fault_calls(FAULT_ADVISE);
+    memtier_release(tier, &slots[0]);
+    cr_assert_eq(fault_calls(FAULT_ADVISE), advised);
+    close_tier();
+}
+
+/* --- places that the caller fills ----------------------------------------------------------- */
+
+Test(memtier, taken_places_are_written_in_one_map_and_read_in_the_other)
+{
+    static const uint64_t sizes[] = {1, 4096, 64 * KIB, MIB, 2 * MIB, 3 * MIB + 5};
+    enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+    unsigned char *write;
+    uint64_t stored = 0, i;
+    unsigned s;
+
+    open_plain(16 * MIB, SEAL_RECYCLE);
+    for (s = 0; s < COUNT; s++) {
+        cr_assert_eq(put(100 + s, 50 + s, &slots[COUNT + s]), 0); /* between them */
+        cr_assert_eq(memtier_take(tier, sizes[s], &slots[s], &write), 0);
+        cr_assert_eq(slots[s].len, sizes[s]);
+        cr_assert_eq((uintptr_t)write % 4096, 0);
+        cr_assert_eq((uintptr_t)slots[s].data % 4096, 0);
+        cr_assert_eq(segment_own_view(slots[s].segment, slots[s].data), write);
+        cr_assert_eq(mprotect((void *)(uintptr_t)slots[s].data, 1, PROT_READ | PROT_WRITE), -1);
+        for (i = 0; i < sizes[s]; i++)
+            write[i] = byte_at(s, i);
+        stored += sizes[s] + 100 + s;
+    }
+    cr_assert_eq(info().stored_bytes, stored);
+    for (s = 0; s < COUNT; s++) {
+        assert_holds(&slots[s], sizes[s], s);
+        assert_holds(&slots[COUNT + s], 100 + s, 50 + s);
+        memtier_release(tier, &slots[s]);
+        memtier_release(tier, &slots[COUNT + s]);
+    }
+    cr_assert_eq(info().stored_bytes, 0);
+    close_tier();
+}
+
+Test(memtier, taking_is_refused_like_putting)
+{
+    unsigned char *write;
+
+    open_plain(4 * MIB, SEAL_RECYCLE);
+    cr_assert_eq(memtier_take(tier, 0, &slots[0], &write), -EINVAL);
+    cr_assert_eq(memtier_take(tier, 4 * MIB + 1, &slots[0], &write), -ENOSPC);
+    cr_assert_eq(memtier_take(tier, UINT64_MAX, &slots[0], &write), -ENOSPC);
+    cr_assert_eq(memtier_take(tier, 2 * MIB, &slots[0], &write), 0);
+    cr_assert_eq(memtier_take(tier, MIB + 1, &slots[1], &write), 0);
+    cr_assert_eq(memtier_take(tier, MIB, &slots[2], &write), -ENOSPC, "not on a page");
+    cr_assert_eq(put(MIB - 64, 0, &slots[2]), 0, "but on a line");
+    fault_alloc_after(1);
+    memtier_release(tier, &slots[0]);
+    cr_assert_eq(memtier_take(tier, 2 * MIB, &slots[0], &write), 0, "a warm one needs nothing");
+    fault_alloc_after(0);
+    memtier_release(tier, &slots[0]);
+    memtier_release(tier, &slots[1]);
+    memtier_release(tier, &slots[2]);
+    (void)memtier_trim(tier);
+    fault_alloc_after(1);
+    cr_assert_eq(memtier_take(tier, MIB, &slots[0], &write), -ENOMEM);
+    fault_fail(FAULT_MEMFD_CREATE, 0, 1, -EMFILE);
+    cr_assert_eq(memtier_take(tier, MIB, &slots[0], &write), -ENOSPC);
+    close_tier();
+}
+
+Test(memtier, nothing_is_taken_from_strict_segments)
+{
+    unsigned char *write;
+
+    open_plain(4 * MIB, SEAL_STRICT);
+    cr_assert_not(memtier_is_near(tier));
+    cr_assert_eq(memtier_take(tier, MIB, &slots[0], &write), -EINVAL);
+    close_tier();
+}
+
+/* Two nodes with memory, as read by a tier on `nodes`; this thread runs on node 0. */
+static bool near_among_two(const char *nodes)
+{
+    struct memtier_config config = config_of(16 * MIB, SEAL_RECYCLE);
+    bool near;
+
+    fault_file("/sys/devices/system/node/online", "0-1\n");
+    fault_file("/sys/devices/system/node/has_memory", "0-1\n");
+    fault_file("/sys/devices/system/node/has_cpu", "0\n");
+    fault_file("/sys/devices/system/node/node0/distance", "10 20\n");
+    fault_file("/proc/self/status", "\nMems_allowed_list:\t0-1\n");
+    fault_fail(FAULT_SET_POLICY, 0, FAULT_ALWAYS, 0);
+    config.nodes = nodes;
+    open_tier(&config);
+    near = memtier_is_near(tier);
+    close_tier();
+    return near;
+}
+
+Test(memtier, near_is_where_the_thread_runs)
+{
+    open_plain(4 * MIB, SEAL_RECYCLE);
+    cr_assert(memtier_is_near(tier));
+    close_tier();
+    if (node_of_thread() != 0)
+        test_skip("not on node 0");
+    cr_assert(near_among_two("local"));
+    cr_assert(near_among_two("0"));
+    cr_assert_not(near_among_two("1"));
+    cr_assert_not(near_among_two("far"));
+    cr_assert_not(near_among_two("cpuless"));
+    cr_assert_not(near_among_two("0-1"), "nobody knows on which");
+}
+
+Test(memtier, one_node_is_near_to_all)
+{
+    struct memtier_config config = config_of(16 * MIB, SEAL_RECYCLE);
+
+    fault_file("/sys/devices/system/node/has_memory", "0\n");
+    config.nodes = "0";
+    open_tier(&config);
+    cr_assert(memtier_is_near(tier));
     close_tier();
 }
 
