@@ -32,6 +32,17 @@ static inline void owner_acquire(struct spw_owner *owner)
     atomic_fetch_add_explicit(&owner->refs, 1, memory_order_relaxed);
 }
 
+static inline void owner_acquire_many(struct spw_owner *owner, uint64_t count)
+{
+    atomic_fetch_add_explicit(&owner->refs, count, memory_order_relaxed);
+}
+
+/* Gives `count` references back while the caller keeps another one. */
+static inline void owner_release_many(struct spw_owner *owner, uint64_t count)
+{
+    atomic_fetch_sub_explicit(&owner->refs, count, memory_order_release);
+}
+
 static inline void owner_release(struct spw_owner *owner)
 {
     /* Release: our reads are done. Acquire in the last one: so are everybody's. */

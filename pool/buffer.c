@@ -224,14 +224,19 @@ static int buffer_add(struct buffers *buffers, size_t capacity, enum buffer_use 
     return 0;
 }
 
+size_t buffer_capacity(size_t bytes)
+{
+    return bytes <= BUFFER_MAX_BYTES ? BUFFER_MIN_BYTES << class_of(bytes)
+                                     : (bytes + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1);
+}
+
 int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
                    enum buffer_claim claim, struct buffer **out)
 {
     struct spw_pool *pool = buffers->pool;
     if (bytes > SIZE_MAX / 2)
         return -ENOMEM;
-    size_t capacity = bytes <= BUFFER_MAX_BYTES ? BUFFER_MIN_BYTES << class_of(bytes)
-                                                : (bytes + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1);
+    size_t capacity = buffer_capacity(bytes);
     pthread_mutex_lock(&buffers->lock);
     struct buffer *buffer = buffer_reuse(buffers, capacity, claim);
     pthread_mutex_unlock(&buffers->lock);

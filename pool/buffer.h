@@ -69,6 +69,9 @@ void buffers_fini(struct buffers *buffers); /* everything must be warm */
 int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
                    enum buffer_claim claim, struct buffer **out);
 
+/* What a buffer for `bytes`, at most SIZE_MAX / 2 of them, really has. */
+size_t buffer_capacity(size_t bytes);
+
 /* Drops the caller's reference. */
 void buffer_release(struct buffer *buffer);
 

@@ -14,7 +14,7 @@ struct demotion {
     struct spw_pool *pool;
     struct run *run;         /* guarded by the pool's lock; NULL: taken or dropped */
     struct run shape;        /* its numbers: the run itself may be gone */
-    struct slot_owner *lent; /* keeps the segment until the write has ended */
+    struct slot_owner *slot; /* kept until the write has ended */
     struct extent *extents;  /* one a piece */
     const unsigned char *region;
     uint64_t checksum;
@@ -72,15 +72,18 @@ static struct demotion *demotion_open(struct run *run)
     demotion->pool = run->pool;
     demotion->run = run;
     demotion->shape = *run;
-    demotion->shape.skip = (uint16_t)((uintptr_t)run->at.slot.data & (REGION_ALIGN - 1));
-    demotion->region = run->at.slot.data - demotion->shape.skip;
+    const unsigned char *data = run_slot_own_view(run);
+    demotion->shape.skip = (uint16_t)((uintptr_t)data & (REGION_ALIGN - 1));
+    demotion->region = data - demotion->shape.skip;
     demotion->checksum = checksum_identity(run->pool->id, run->id, run->bytes);
     demotion->extents = allocator_zeroed(allocator, extents_size(demotion));
-    demotion->lent = demotion->extents ? slot_owner_open(run) : NULL;
-    if (demotion->lent)
-        return demotion;
-    demotion_free(demotion);
-    return NULL;
+    if (!demotion->extents || run_share(run)) {
+        demotion_free(demotion);
+        return NULL;
+    }
+    demotion->slot = run->at.shared.owner;
+    owner_acquire(&demotion->slot->owner);
+    return demotion;
 }
 
 /* Where memory runs have checksums, what is wrong must not get a new one on disk. */
@@ -88,10 +91,10 @@ static bool demotion_is_intact(const struct demotion *demotion)
 {
     const struct spw_pool *pool = demotion->pool;
     const struct run *shape = &demotion->shape;
-    const struct memslot *slot = &demotion->lent->slot;
     return pool->checksum != CHECKSUM_ALL ||
-           checksum_update(checksum_identity(pool->id, shape->id, shape->bytes), slot->data,
-                           slot->len) == shape->checksum;
+           checksum_update(checksum_identity(pool->id, shape->id, shape->bytes),
+                           demotion->region + shape->skip,
+                           (size_t)run_total_bytes(shape)) == shape->checksum;
 }
 
 /* Gets the next piece ready for the device. */
@@ -129,6 +132,7 @@ static int demotion_prepare(struct job *job)
 /* With the lock held: the run is stored on disk from now on. */
 static void demotion_move(struct demotion *demotion, struct run *run)
 {
+    owner_release(&run_unshare(run)->owner); /* not the last: the demotion has one */
     run->place = PLACE_DISK;
     run->skip = demotion->shape.skip;
     run->checksum = demotion->checksum;
@@ -147,15 +151,13 @@ static void demotion_end(struct demotion *demotion, int err)
 {
     struct spw_pool *pool = demotion->pool;
     spw_waker *waker = NULL;
-    bool stays = false;
     pthread_mutex_lock(&pool->lock);
     struct run *run = demotion->run;
     if (run) {
         run->demotion = NULL;
         run->state = RUN_STORED;
-        stays = err != 0;
-        if (stays)
-            memory_append(run);
+        if (err)
+            memory_append(run); /* where it was */
         else
             demotion_move(demotion, run);
         waker = run_take_waker(run);
@@ -163,14 +165,11 @@ static void demotion_end(struct demotion *demotion, int err)
     pthread_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < demotion->placed; i++)
         disk_free(pool->disk, &demotion->extents[i]);
-    struct slot_owner *lent = demotion->lent;
+    struct slot_owner *slot = demotion->slot;
     demotion_free(demotion);
     run_wake(waker);
     pool_progress(pool);
-    if (stays)
-        slot_owner_undo(lent); /* the segment is the run's */
-    else
-        owner_release(&lent->owner); /* last: it may end the pool */
+    owner_release(&slot->owner); /* last: it may end the pool */
 }
 
 static void demotion_complete(struct job *job)
@@ -190,32 +189,10 @@ static void demotion_complete(struct job *job)
 
 /* ---- a run that is wanted meanwhile ---- */
 
-/* With the lock held: the demotion ends by itself, and keeps the segment until then. */
-static void demotion_orphan(struct run *run)
+void demote_orphan(struct run *run)
 {
     run->demotion->run = NULL;
     run->demotion = NULL;
-    run->place = PLACE_NONE;
-}
-
-int demote_lend(struct run *run, spw_chunks *out)
-{
-    if (!run_is_instant(run))
-        return -EAGAIN;
-    struct slot_owner *lent = run->demotion->lent;
-    spw_bytes bytes = {run->at.slot.data, (size_t)run->bytes, &lent->owner};
-    owner_acquire(&lent->owner);
-    if (spw_chunks_push(out, &bytes, run->pool->allocator)) {
-        owner_release(&lent->owner); /* not the last */
-        return -ENOMEM;
-    }
-    demotion_orphan(run);
-    return 0;
-}
-
-void demote_drop(struct run *run)
-{
-    demotion_orphan(run);
 }
 
 /* ---- asking for it ---- */

@@ -19,71 +19,27 @@ static struct flight *flight_of(struct job *job)
     return (struct flight *)job;
 }
 
-/* ---- lending a segment ---- */
-
-static void slot_last(struct spw_owner *owner)
-{
-    struct slot_owner *lent = (struct slot_owner *)owner;
-    struct spw_pool *pool = lent->pool;
-    if (pool_in_child(pool))
-        return; /* the segment is the parent's */
-    memtier_release(pool->memtier, &lent->slot);
-    allocator_release(pool->allocator, lent, sizeof(*lent));
-    pool_room_freed(pool);
-    pool_release(pool);
-}
-
-struct slot_owner *slot_owner_open(struct run *run)
-{
-    struct slot_owner *lent = allocator_zeroed(run->pool->allocator, sizeof(*lent));
-    if (!lent)
-        return NULL;
-    /* Segments have a capacity of their own, so the budget does not count them: pooled. */
-    owner_init(&lent->owner, 1, true, slot_last);
-    lent->pool = run->pool;
-    lent->slot = run->at.slot;
-    pool_acquire(run->pool);
-    return lent;
-}
-
-void slot_owner_undo(struct slot_owner *lent)
-{
-    struct spw_pool *pool = lent->pool;
-    allocator_release(pool->allocator, lent, sizeof(*lent));
-    pool_release(pool); /* not the last: the run has one */
-}
-
-int run_lend_slot(struct run *run, spw_chunks *out)
-{
-    struct slot_owner *lent = slot_owner_open(run);
-    if (!lent)
-        return -ENOMEM;
-    spw_bytes bytes = {run->at.slot.data, (size_t)run->bytes, &lent->owner};
-    if (spw_chunks_push(out, &bytes, run->pool->allocator)) {
-        slot_owner_undo(lent);
-        return -ENOMEM;
-    }
-    run->place = PLACE_NONE; /* the bytes keep it now */
-    return 0;
-}
-
 /* ---- chunks of what was read ---- */
 
+/* Where the bytes are, and where their lengths can be read without touching a reader's page. */
+struct payload {
+    const unsigned char *data, *table;
+};
+
 /* Fills one block with chunks `index` and up. Returns 0 or -EBADMSG. */
-static int block_rebuild(const struct run *run, const unsigned char *payload, uint32_t index,
+static int block_rebuild(const struct run *run, const struct payload *payload, uint32_t index,
                          uint64_t *offset, struct spw_owner *owner, struct spw_block *block)
 {
-    const unsigned char *table = payload + run->bytes;
     for (; block->end < block->capacity; index++) {
         uint64_t len = run->bytes;
         if (run->count > 1) {
             uint32_t entry;
-            memcpy(&entry, table + (size_t)index * sizeof(entry), sizeof(entry));
+            memcpy(&entry, payload->table + (size_t)index * sizeof(entry), sizeof(entry));
             len = entry;
         }
         if (len > run->bytes - *offset)
             return -EBADMSG;
-        spw_bytes bytes = {payload + *offset, (size_t)len, owner};
+        spw_bytes bytes = {payload->data + *offset, (size_t)len, owner};
         block_push_bytes(block, &bytes);
         *offset += len;
     }
@@ -91,18 +47,16 @@ static int block_rebuild(const struct run *run, const unsigned char *payload, ui
 }
 
 /*
- * Rebuilds the chunks of a run whose payload is at `payload`. They take over the
- * caller's reference to `owner`, which nobody else has seen yet. Returns 0, -ENOMEM, or -EBADMSG
- * when the table does not add up.
+ * Rebuilds the chunks of a run. They take over the caller's reference to `owner` on success.
+ * Returns 0, -ENOMEM, or -EBADMSG when the table does not add up.
  */
-static int chunks_rebuild(struct run *run, const unsigned char *payload, struct spw_owner *owner,
-                          spw_chunks *out)
+static int chunks_rebuild(const struct run *run, const struct payload *payload,
+                          struct spw_owner *owner, spw_chunks *out)
 {
     spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
     uint64_t offset = 0;
     int err = 0;
-    /* One more than the chunks need, so that giving them up again does not end the owner. */
-    owner_init(owner, (uint64_t)run->count + 1, owner->pooled, owner->last);
+    owner_acquire_many(owner, run->count);
     while (!err && chunks.count < run->count) {
         size_t left = run->count - chunks.count;
         struct spw_block *block =
@@ -117,10 +71,25 @@ static int chunks_rebuild(struct run *run, const unsigned char *payload, struct 
     }
     if (!err && offset != run->bytes)
         err = -EBADMSG;
-    if (err)
+    if (err) { /* the caller's reference stays */
+        owner_release_many(owner, run->count - chunks.count);
         list_clear(&chunks);
-    owner_init(owner, err ? 1 : run->count, owner->pooled, owner->last);
-    *out = chunks;
+        return err;
+    }
+    owner_release(owner); /* not the last: each chunk has one */
+    spw_chunks_join(out, &chunks);
+    return 0;
+}
+
+int run_lend(struct run *run, spw_chunks *out)
+{
+    int err = run_share(run);
+    if (err)
+        return err;
+    const struct payload payload = {run_slot_data(run), run_slot_own_view(run) + run->bytes};
+    err = chunks_rebuild(run, &payload, &run->at.shared.owner->owner, out);
+    if (!err)
+        run_unshare(run); /* the chunks keep it now */
     return err;
 }
 
@@ -129,22 +98,11 @@ static int load_from_memory(struct flight *flight)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    struct slot_owner *lent = slot_owner_open(run);
-    if (!lent)
-        return -ENOMEM;
-    int err = 0;
     if (pool->checksum == CHECKSUM_ALL &&
-        checksum_update(checksum_identity(pool->id, run->id, run->bytes), run->at.slot.data,
-                        run->at.slot.len) != run->checksum)
-        err = -EBADMSG;
-    if (!err)
-        err = chunks_rebuild(run, run->at.slot.data, &lent->owner, &flight->chunks);
-    if (err) {
-        slot_owner_undo(lent);
-        return err;
-    }
-    run->place = PLACE_NONE; /* the chunks keep it now */
-    return 0;
+        checksum_update(checksum_identity(pool->id, run->id, run->bytes), run_slot_own_view(run),
+                        (size_t)run_total_bytes(run)) != run->checksum)
+        return -EBADMSG;
+    return run_lend(run, &flight->chunks);
 }
 
 /* ---- the job ---- */
@@ -155,7 +113,7 @@ static int load_prepare(struct job *job)
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     buffers_reap(&pool->buffers); /* what made room for this read */
-    if (run->place == PLACE_MEMORY) {
+    if (run_is_in_memory(run)) {
         job->result = load_from_memory(flight);
         return JOB_DONE;
     }
@@ -189,7 +147,9 @@ static int load_piece_done(struct flight *flight)
         return 1;
     if (pool->checksum != CHECKSUM_OFF && flight->checksum != run->checksum)
         return -EBADMSG;
-    int err = chunks_rebuild(run, base + run->skip, &flight->buffer->owner, &flight->chunks);
+    const unsigned char *data = base + run->skip;
+    const struct payload payload = {data, data + run->bytes};
+    int err = chunks_rebuild(run, &payload, &flight->buffer->owner, &flight->chunks);
     if (!err) {
         buffer_set_use(flight->buffer, USE_LOADED);
         flight->buffer = NULL; /* the chunks keep it */
@@ -277,7 +237,7 @@ static int load_open(struct run *run, enum run_place place, uint64_t region_byte
         return -ENOMEM;
     flight->pool = pool;
     flight->run = run;
-    flight->job = (struct job){.op = place == PLACE_MEMORY ? JOB_WORK : JOB_READ,
+    flight->job = (struct job){.op = place == PLACE_DISK ? JOB_READ : JOB_WORK,
                                .prepare = load_prepare,
                                .complete = load_complete,
                                .align = 1};

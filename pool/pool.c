@@ -10,6 +10,7 @@
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
 #include "run.h"
+#include "slot.h"
 
 /* A smaller budget than this cannot hold a run in each stage of its life. */
 #define BUDGET_MIN_BYTES (UINT64_C(1) << 20)
@@ -474,6 +475,8 @@ int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags, sp
         return -EOWNERDEAD;
     if (capacity_bytes == 0)
         capacity_bytes = budget_run_bytes(pool);
+    if (slot_slab_open(pool, capacity_bytes, out) == 0)
+        return 0;
     int err = budget_admit(pool, capacity_bytes, flags, true);
     if (err)
         return err;

@@ -66,6 +66,7 @@ struct spw_pool {
     _Atomic uint64_t held_bytes;
     _Atomic uint64_t held_weight_bytes; /* the part that speaks against offering more */
     _Atomic uint64_t held_retry_ns;     /* held runs are not offered before */
+    _Atomic uint64_t slot_slab_bytes;   /* slabs that lie in segments */
     _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
     _Atomic bool calm;        /* see budget_look() */
     _Atomic bool told_over;   /* that the budget is exceeded: once */

@@ -48,6 +48,7 @@ static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
         stats->memory_tier_misplaced_bytes = info.misplaced_bytes;
         stats->memory_tier_locked_bytes = info.locked_bytes;
         stats->memory_tier_huge_bytes = info.huge_bytes;
+        stats->memory_tier_slab_bytes = atomic_load(&pool->slot_slab_bytes);
     }
     if (pool->disk) {
         struct disk_info info;

@@ -27,9 +27,43 @@ uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigne
 
 /* ---- life ---- */
 
-struct run *run_open(struct spw_pool *pool, spw_chunks *chunks)
+static struct run *run_new(struct spw_pool *pool, uint64_t bytes, size_t count)
 {
     struct run *run = allocator_zeroed(pool->allocator, sizeof(*run));
+    if (!run)
+        return NULL;
+    run->handle.ops = &run_handle_ops;
+    run->pool = pool;
+    run->id = atomic_fetch_add_explicit(&pool->next_run_id, 1, memory_order_relaxed);
+    run->bytes = bytes;
+    run->count = (uint32_t)count;
+    return run;
+}
+
+static void run_begin(struct run *run)
+{
+    pool_acquire(run->pool);
+    pool_count(run->pool, runs, 1);
+}
+
+struct run *run_open_adopted(struct spw_pool *pool, const spw_bytes *bytes)
+{
+    struct run *run = run_new(pool, bytes->len, 1);
+    if (!run)
+        return NULL;
+    run_begin(run);
+    run_adopt(run, bytes);
+    run->state = RUN_STORED;
+    count_stored(run, false);
+    pthread_mutex_lock(&pool->lock);
+    memory_append(run);
+    pthread_mutex_unlock(&pool->lock);
+    return run;
+}
+
+struct run *run_open(struct spw_pool *pool, spw_chunks *chunks)
+{
+    struct run *run = run_new(pool, chunks->bytes, chunks->count);
     if (!run)
         return NULL;
     struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
@@ -37,19 +71,13 @@ struct run *run_open(struct spw_pool *pool, spw_chunks *chunks)
         allocator_release(pool->allocator, run, sizeof(*run));
         return NULL;
     }
-    run->handle.ops = &run_handle_ops;
-    run->pool = pool;
     run->flight = flight;
-    run->id = atomic_fetch_add_explicit(&pool->next_run_id, 1, memory_order_relaxed);
-    run->bytes = chunks->bytes;
-    run->count = (uint32_t)chunks->count;
     run->state = RUN_STAGED;
     flight->pool = pool;
     flight->run = run;
     account_add_foreign(&pool->account, (int64_t)chunks->foreign_bytes);
     spw_chunks_join(&flight->chunks, chunks);
-    pool_acquire(pool);
-    pool_count(pool, runs, 1);
+    run_begin(run);
     return run;
 }
 
@@ -68,6 +96,10 @@ void run_free_extents(struct run *run)
 static void run_free_place(struct run *run)
 {
     struct spw_pool *pool = run->pool;
+    if (run->place == PLACE_SHARED) {
+        owner_release(&run_unshare(run)->owner); /* the last one says that there is room */
+        return;
+    }
     if (run->place == PLACE_MEMORY)
         memtier_release(pool->memtier, &run->at.slot);
     else if (run->place == PLACE_DISK)
@@ -182,6 +214,16 @@ static void count_fetched(struct run *run)
         pool_count(pool, fetched_memory_bytes_total, run->bytes);
 }
 
+/* The lengths of a run in memory do not add up. With the lock held. */
+static void fetch_lost(struct run *run)
+{
+    memory_remove(run);
+    run->state = RUN_FAILED;
+    run->error = -EBADMSG;
+    pool_count(run->pool, checksum_errors_total, 1);
+    pool_count(run->pool, lost_runs_total, 1);
+}
+
 /* With the lock held. */
 static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
 {
@@ -212,8 +254,10 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
     case RUN_STORED: {
         if (!run_is_instant(run))
             return -EAGAIN;
-        int err = run_lend_slot(run, out);
-        if (!err) {
+        int err = run_lend(run, out);
+        if (err == -EBADMSG) {
+            fetch_lost(run);
+        } else if (!err) {
             memory_remove(run);
             count_fetched(run);
             *fetched = FETCHED_RUN;
@@ -221,8 +265,9 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
         return err;
     }
     case RUN_DEMOTING: {
-        int err = demote_lend(run, out);
+        int err = run_is_instant(run) ? run_lend(run, out) : -EAGAIN;
         if (!err) {
+            demote_orphan(run);
             count_fetched(run);
             *fetched = FETCHED_RUN;
         }
@@ -352,7 +397,7 @@ static void run_drop(spw_handle *handle)
         pool_count(pool, wasted_runs_total, 1);
         break;
     case RUN_DEMOTING:
-        demote_drop(run);
+        demote_orphan(run);
         break;
     case RUN_STORED:
         memory_remove(run);

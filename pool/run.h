@@ -15,6 +15,7 @@
 #define SPILLWAY_POOL_RUN_H
 
 #include "pool.h"
+#include "slot.h"
 
 enum run_state {
     RUN_STAGED,
@@ -27,7 +28,20 @@ enum run_state {
     RUN_FAILED, /* the last read failed; stored as before */
 };
 
-enum run_place { PLACE_NONE, PLACE_MEMORY, PLACE_DISK };
+enum run_place {
+    PLACE_NONE,
+    PLACE_MEMORY, /* a piece of a segment that is the run's alone */
+    PLACE_SHARED, /* a piece of a segment, or a part of one, that others may hold as well */
+    PLACE_DISK
+};
+
+struct shared_slot {
+    const unsigned char *data;
+    struct slot_owner *owner; /* with a reference */
+};
+
+/* Chunks whose list a fetch makes itself; one block of entries. */
+enum { INSTANT_CHUNKS = 128 };
 
 /* What one run costs for as long as it lives; DESIGN allows 160 bytes. */
 struct run {
@@ -43,9 +57,10 @@ struct run {
     uint64_t bytes; /* payload */
     uint64_t checksum;
     union {
-        struct memslot slot;
-        struct extent extent;   /* one piece */
-        struct extent *extents; /* several */
+        struct memslot slot;       /* PLACE_MEMORY */
+        struct shared_slot shared; /* PLACE_SHARED */
+        struct extent extent;      /* one piece */
+        struct extent *extents;    /* several */
     } at;
     uint32_t count;       /* chunks */
     uint16_t skip;        /* see above; below REGION_ALIGN */
@@ -123,6 +138,10 @@ uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigne
  */
 struct run *run_open(struct spw_pool *pool, spw_chunks *chunks);
 
+/* The same of adoptable bytes, which stay the caller's too: the run is in the memory tier at once.
+ */
+struct run *run_open_adopted(struct spw_pool *pool, const spw_bytes *bytes);
+
 /* Frees the run's place, flight and memory. No lock held; nobody else knows it. */
 void run_close(struct run *run);
 
@@ -140,6 +159,9 @@ void run_wake(spw_waker *waker);
 
 /* Puts a new run in flight. No pool lock held. */
 void run_stage(struct run *run);
+
+/* A tier has the run. `direct`: no copy was made on the way. */
+void count_stored(struct run *run, bool direct);
 
 /* With the lock held: ends the flight's part in the window. */
 void flight_uncharge(struct flight *flight);
@@ -167,32 +189,26 @@ void memory_append(struct run *run);
 void memory_remove(struct run *run);
 
 /*
- * A fetch or drop of a demoting run, with the lock held. Afterwards the run is the caller's alone;
- * the write goes on by itself if it has begun. demote_lend() hands the bytes over: 0, -ENOMEM, or
- * -EAGAIN for a run whose chunks have to be rebuilt (by an engine thread, once it is stored).
+ * A demoting run was fetched or dropped, with the lock held: the run is the caller's alone from now
+ * on, and the write goes on by itself if it has begun.
  */
-int demote_lend(struct run *run, spw_chunks *out);
-void demote_drop(struct run *run);
+void demote_orphan(struct run *run);
 
 /* ---- load.c ---- */
 
-/* Keeps a place in the memory tier for as long as somebody reads there. */
-struct slot_owner {
-    struct spw_owner owner; /* first */
-    struct spw_pool *pool;
-    struct memslot slot;
-};
+static inline bool run_is_in_memory(const struct run *run)
+{
+    return run->place == PLACE_MEMORY || run->place == PLACE_SHARED;
+}
 
-/* Holds a reference on the pool; one reference for the caller. NULL without memory. */
-struct slot_owner *slot_owner_open(struct run *run);
-
-/* Undoes slot_owner_open(): the place stays the run's. */
-void slot_owner_undo(struct slot_owner *lent);
-
-/* Whether a stored run can be fetched without I/O or work. */
+/*
+ * Whether a stored run can be fetched without I/O or much work, under a queue's lock: for a few
+ * chunks the list is made by the fetch, for more of them by an engine thread.
+ */
 static inline bool run_is_instant(const struct run *run)
 {
-    return run->place == PLACE_MEMORY && run->count == 1 && run->pool->checksum != CHECKSUM_ALL;
+    return run_is_in_memory(run) && run->count <= INSTANT_CHUNKS &&
+           run->pool->checksum != CHECKSUM_ALL;
 }
 
 /*
@@ -201,8 +217,11 @@ static inline bool run_is_instant(const struct run *run)
  */
 int run_load(struct run *run, bool head);
 
-/* Bytes of an instant run: a map of its segment. Takes the place over. Returns 0 or -ENOMEM. */
-int run_lend_slot(struct run *run, spw_chunks *out);
+/*
+ * Chunks of a run in the memory tier, which point into its segment and take its place over. With
+ * the lock held, or by the engine's thread that works on the run. Returns 0, -ENOMEM or -EBADMSG.
+ */
+int run_lend(struct run *run, spw_chunks *out);
 
 extern const spw_handle_ops run_handle_ops;
 

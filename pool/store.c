@@ -6,6 +6,7 @@
 #include "../lib/alloc.h"
 #include "checksum.h"
 #include "run.h"
+#include "segment.h"
 
 /* After this many failed writes a run is held. Each failure withdraws a directory. */
 enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
@@ -62,11 +63,35 @@ static void gather_piece(struct flight *flight, struct piece piece)
 
 /* ---- memory tier ---- */
 
+/* The checksum of a run in memory, where such runs have one. */
+static void sum_in_memory(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    if (pool->checksum == CHECKSUM_ALL)
+        run->checksum = checksum_update(checksum_identity(pool->id, run->id, run->bytes),
+                                        run_slot_own_view(run), (size_t)run_total_bytes(run));
+}
+
+/* What lies in a segment stays there: neither room nor a copy is needed. Returns whether it does.
+ */
+static bool store_adopted(struct flight *flight)
+{
+    struct run *run = flight->run;
+    const spw_bytes *bytes = spw_chunks_peek(&flight->chunks);
+    if (run->count > 1 || !slot_is_adoptable(run->pool, bytes))
+        return false;
+    run_adopt(run, bytes);
+    sum_in_memory(run);
+    return true;
+}
+
 static int store_in_memory(struct flight *flight)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     struct memtier_source source = {.len = run_total_bytes(run)};
+    if (!memtier_may_accept(pool->memtier, source.len))
+        return -ENOSPC;
     if (run->count == 1) {
         source.whole = spw_chunks_peek(&flight->chunks)->data;
     } else {
@@ -79,28 +104,38 @@ static int store_in_memory(struct flight *flight)
         return err;
     run->at.slot = slot;
     run->skip = 0;
-    if (pool->checksum == CHECKSUM_ALL)
-        run->checksum =
-            checksum_update(checksum_identity(pool->id, run->id, run->bytes), slot.data, slot.len);
-    pool_count(pool, copied_bytes_total, run->bytes);
     run->place = PLACE_MEMORY;
+    sum_in_memory(run);
+    pool_count(pool, copied_bytes_total, run->bytes);
     return 0;
 }
 
 /* ---- disk tier ---- */
+
+/* Where the pool reads a single chunk that lies in whole pages of its own, which can be written as
+ * they are; NULL for all else. */
+static const unsigned char *chunks_own_pages(const struct spw_pool *pool, const spw_chunks *chunks)
+{
+    const spw_bytes *bytes = spw_chunks_peek(chunks);
+    if (chunks->count > 1)
+        return NULL;
+    const struct slot_owner *slot = slot_owner_of(pool, bytes);
+    if (slot)
+        return segment_own_view(slot->segment, bytes->data);
+    return buffer_of(pool, bytes) ? bytes->data : NULL;
+}
 
 /* Finds where the region lies: in the slab's own pages if the bytes are the pool's, else in
  * staging. */
 static int region_find(struct flight *flight)
 {
     struct run *run = flight->run;
-    const spw_bytes *bytes = spw_chunks_peek(&flight->chunks);
-    struct buffer *slab = run->count == 1 ? buffer_of(run->pool, bytes) : NULL;
+    const unsigned char *pages = chunks_own_pages(run->pool, &flight->chunks);
     run->skip = 0;
-    flight->direct = slab != NULL;
-    if (slab) {
-        run->skip = (uint16_t)((size_t)(bytes->data - slab->base) & (REGION_ALIGN - 1));
-        flight->region = slab->base + (bytes->data - slab->base) - run->skip;
+    flight->direct = pages != NULL;
+    if (pages) {
+        run->skip = (uint16_t)((uintptr_t)pages & (REGION_ALIGN - 1));
+        flight->region = (unsigned char *)(uintptr_t)pages - run->skip; /* a write only reads it */
         return 0;
     }
     if (flight->buffer)
@@ -178,8 +213,7 @@ static int store_pick(struct flight *flight)
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     if (run->place == PLACE_NONE) {
-        if (pool->memtier && memtier_may_accept(pool->memtier, run_total_bytes(run)) &&
-            store_in_memory(flight) == 0) {
+        if (store_adopted(flight) || (pool->memtier && store_in_memory(flight) == 0)) {
             flight->job.result = 0;
             return JOB_DONE;
         }
@@ -218,15 +252,15 @@ static int store_prepare(struct job *job)
     return err;
 }
 
-static void count_stored(struct run *run, bool direct)
+void count_stored(struct run *run, bool direct)
 {
     struct spw_pool *pool = run->pool;
     pool_count(pool, spilled_runs_total, 1);
     pool_count(pool, spilled_bytes_total, run->bytes);
-    if (run->place == PLACE_MEMORY)
-        pool_count(pool, spilled_memory_bytes_total, run->bytes);
-    else
+    if (run->place == PLACE_DISK)
         pool_count(pool, spilled_disk_bytes_total, run->bytes);
+    else
+        pool_count(pool, spilled_memory_bytes_total, run->bytes);
     if (direct && run->place == PLACE_DISK)
         pool_count(pool, direct_bytes_total, run->bytes);
 }
@@ -249,7 +283,7 @@ static void store_end(struct flight *flight, int result)
             run->state = RUN_STORED;
             run->flight = NULL;
             pool->held_backoff_ns = 0;
-            if (run->place == PLACE_MEMORY)
+            if (run_is_in_memory(run))
                 memory_append(run);
             count_stored(run, flight->direct);
         } else {
@@ -308,8 +342,7 @@ void run_stage(struct run *run)
     struct spw_pool *pool = run->pool;
     struct flight *flight = run->flight;
     /* Staging doubles what a run of foreign bytes needs; a large one is staged piece by piece. */
-    uint64_t staging =
-        run->count == 1 && buffer_of(pool, spw_chunks_peek(&flight->chunks)) ? 0 : run->bytes;
+    uint64_t staging = chunks_own_pages(pool, &flight->chunks) ? 0 : run->bytes;
     if (staging > RUN_MAX_BYTES)
         staging = RUN_MAX_BYTES;
     flight->charge_bytes = run->bytes + staging;

@@ -26,11 +26,33 @@ static void run_cut(const struct spw_pool *pool, spw_chunks *chunks, size_t run_
 {
     const spw_bytes *first = spw_chunks_peek(chunks);
     bool alone = first->len >= run_bytes / 2 ||
-                 (first->len >= RUN_MIN_BYTES && buffer_of(pool, first) != NULL);
+                 (first->len >= RUN_MIN_BYTES &&
+                  (buffer_of(pool, first) != NULL || slot_owner_of(pool, first) != NULL));
     if (alone)
         spw_chunks_take(chunks, 1, UINT64_MAX, run);
     else
         spw_chunks_take(chunks, run_bytes / 16 / sizeof(uint32_t), run_bytes - run_bytes / 16, run);
+}
+
+/*
+ * Bytes that lie in the memory tier already: a run of them needs no room in the window, no
+ * tier's consent and no I/O thread. Returns 1 when the first chunk was one, 0 when it is not,
+ * -ENOMEM.
+ */
+static int adopt_first(struct spw_pool *pool, spw_chunks *chunks, spw_sink *sink)
+{
+    if (pool->checksum == CHECKSUM_ALL || !slot_is_adoptable(pool, spw_chunks_peek(chunks)))
+        return 0;
+    if (spw_sink_reserve(sink))
+        return -ENOMEM;
+    struct run *run = run_open_adopted(pool, spw_chunks_peek(chunks));
+    if (!run)
+        return -ENOMEM;
+    spw_bytes bytes;
+    spw_chunks_pop(chunks, &bytes);
+    spw_bytes_release(&bytes); /* not the last: the run has its own part */
+    spw_sink_add(sink, &run->handle, 1);
+    return 1;
 }
 
 static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *sink)
@@ -41,6 +63,13 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
     size_t run_bytes = budget_run_bytes(pool);
     bool any = false;
     while (chunks->count > 0) {
+        int adopted = adopt_first(pool, chunks, sink);
+        if (adopted < 0)
+            return adopted;
+        if (adopted > 0) {
+            any = true;
+            continue;
+        }
         uint64_t room = budget_room(pool);
         /* A crumb at the end may wait for what is behind it. */
         if (any && (room == 0 || chunks->bytes < run_bytes / 2))

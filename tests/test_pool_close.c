@@ -232,7 +232,7 @@ Test(pool_close, copy_to_memory_is_the_last)
 {
     static const struct setting settings[] = {
         {"memory", "2MiB"}, {"tiers", "memory"}, {"memory_tier", "4MiB"}, {NULL, NULL}};
-    write_is_the_last(settings, FAULT_MEMFD_CREATE, true);
+    write_is_the_last(settings, FAULT_MEMFD_CREATE, false);
 }
 
 /* Both ends go, and the pool, while writes and reads are under way. */

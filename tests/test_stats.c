@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../lib/growable.h"
 #include "harness.h"
 #include "spillway/stats.h"
 #include "spillway/version.h"
@@ -153,7 +154,7 @@ Test(stats, json_refuses)
 
     cr_assert_eq(spw_stats_json(NULL, json, sizeof(json)), -EINVAL);
     cr_assert_eq(spw_stats_json(&stats, NULL, 10), -EINVAL);
-    stats.size = sizeof(stats) - 1;
+    stats.size = STATS_FIRST_BYTES - 1;
     cr_assert_eq(spw_stats_json(&stats, json, sizeof(json)), -EINVAL);
     stats.size = 0;
     cr_assert_eq(spw_stats_json(&stats, json, sizeof(json)), -EINVAL);

@@ -19,6 +19,9 @@ extern "C" {
  * Identity, at any quiet moment:
  *   used = resident_foreign + entry_blocks + buffers
  *   buffers = slabs + staging + reading + loaded + lent + warm + reserve
+ *
+ * A slab that lies in a segment of the memory tier is in none of these, whoever holds it: it counts
+ * in memory_tier_stored_bytes, and against that tier's capacity.
  */
 #define SPILLWAY_STATS_TABLE(X)                                                                    \
     X(budget_bytes, gauge, "the budget")                                                           \
@@ -41,7 +44,7 @@ extern "C" {
     X(runs, gauge, "live handles")                                                                 \
     X(memory_tier_capacity_bytes, gauge, "what the memory tier may hold")                          \
     X(memory_tier_bytes, gauge, "segments the memory tier has")                                    \
-    X(memory_tier_stored_bytes, gauge, "payload in the memory tier")                               \
+    X(memory_tier_stored_bytes, gauge, "segment bytes in use: payload put there, and slabs")       \
     X(memory_tier_misplaced_bytes, gauge, "segment bytes found on a node that was not asked for")  \
     X(memory_tier_locked_bytes, gauge, "segment bytes locked in RAM")                              \
     X(memory_tier_huge_bytes, gauge, "segment bytes on huge pages")                                \
@@ -77,7 +80,12 @@ extern "C" {
     X(quarantined_dirs, gauge, "scratch directories withdrawn after a write error")                \
     X(fallbacks_total, counter, "fallbacks taken, each told once")                                 \
     X(oldest_request_ns, gauge, "age of the oldest I/O in flight")                                 \
-    X(syscalls_total, counter, "I/O batches handed to the kernel")
+    X(syscalls_total, counter, "I/O batches handed to the kernel")                                 \
+    X(memory_tier_slab_bytes, gauge,                                                               \
+      "of memory_tier_stored_bytes: slabs that lie in segments, whole, until the last of their "   \
+      "bytes is released")                                                                         \
+    X(adopted_bytes_total, counter,                                                                \
+      "payload spilled to the memory tier without a copy, since it lay there already")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
