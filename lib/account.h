@@ -18,12 +18,14 @@
  * exceeded unseen, and a queue that goes up and down a little touches nothing that others share.
  */
 struct spw_account {
-    _Atomic int64_t foreign_bytes; /* payload in the user's memory, in queues or staged */
-    _Atomic int64_t block_bytes;   /* entry blocks */
-    _Atomic unsigned queues;       /* that report here */
-    uint64_t slack_bytes;          /* fixed; 0: every byte is reported at once */
-    const struct guard *guard;     /* NULL: forks are not noticed */
-    struct histograms *histograms; /* NULL: nobody keeps them */
+    _Atomic int64_t foreign_bytes;          /* payload in the user's memory, in queues or staged */
+    _Atomic int64_t block_bytes;            /* entry blocks */
+    _Atomic unsigned queues;                /* that report here */
+    uint64_t slack_bytes;                   /* fixed; 0: every byte is reported at once */
+    const struct guard *guard;              /* NULL: forks are not noticed */
+    struct histograms *histograms;          /* NULL: nobody keeps them */
+    unsigned timing;                        /* enum timing_mode: which calls go there */
+    _Atomic uint64_t lock_hold_cpu_peak_ns; /* of all timed holds, with TIMING_ALL */
     /* A queue's claim on whoever owns the account. */
     void (*acquire)(struct spw_account *account);
     void (*release)(struct spw_account *account);

@@ -111,6 +111,7 @@ _Static_assert(sizeof(enum engine_kind) == sizeof(unsigned) &&
                    sizeof(enum seal_mode) == sizeof(unsigned) &&
                    sizeof(enum huge_mode) == sizeof(unsigned) &&
                    sizeof(enum checksum_mode) == sizeof(unsigned) &&
+                   sizeof(enum timing_mode) == sizeof(unsigned) &&
                    sizeof(enum spw_log_level) == sizeof(unsigned),
                "words are stored through memcpy of an unsigned");
 
@@ -351,6 +352,7 @@ WORDS_TYPE(
 WORDS_TYPE(seal, [SEAL_RECYCLE] = "recycle", [SEAL_STRICT] = "strict");
 WORDS_TYPE(huge, [HUGE_OFF] = "off", [HUGE_ON] = "on", [HUGE_TRANSPARENT] = "transparent");
 WORDS_TYPE(checksum, [CHECKSUM_DISK] = "disk", [CHECKSUM_ALL] = "all", [CHECKSUM_OFF] = "off");
+WORDS_TYPE(timing, [TIMING_AUTO] = "auto", [TIMING_ALL] = "all", [TIMING_OFF] = "off");
 WORDS_TYPE(
     level, [SPILLWAY_LOG_OFF] = "off", [SPILLWAY_LOG_ERROR] = "error",
     [SPILLWAY_LOG_WARN] = "warning", [SPILLWAY_LOG_INFO] = "info", [SPILLWAY_LOG_DEBUG] = "debug");

@@ -52,6 +52,9 @@
     X(log_level, LOG_LEVEL, log_level, level, "warning", "off, error, warning, info, or debug",    \
       "the least important messages that are still told")                                          \
     X(strict, STRICT, strict, toggle, "off", "on or off",                                          \
-      "make each fallback, and each doubtful or unknown setting, an error at start")
+      "make each fallback, and each doubtful or unknown setting, an error at start")               \
+    X(timing, TIMING, timing, timing, "auto", "auto, all, or off",                                 \
+      "which calls of a queue the histograms time; auto is those that spill, fetch or wait, and "  \
+      "one in 1024 of the others")
 
 #endif

@@ -29,6 +29,8 @@ struct os_dio {
 struct os {
     /* CLOCK_MONOTONIC, in ns. */
     uint64_t (*clock_ns)(void);
+    /* CLOCK_THREAD_CPUTIME_ID, in ns. */
+    uint64_t (*thread_cpu_ns)(void);
 
     int (*open)(const char *path, int flags, mode_t mode);
     int (*mkostemp)(char *path_template, int flags);

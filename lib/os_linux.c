@@ -36,6 +36,14 @@ static uint64_t linux_clock_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+static uint64_t linux_thread_cpu_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now); /* nor with this one */
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
 static int result_int(long result)
 {
     return result < 0 ? -errno : (int)result;
@@ -278,6 +286,7 @@ static int linux_ring_result(int op, int result)
 
 const struct os os_linux = {
     .clock_ns = linux_clock_ns,
+    .thread_cpu_ns = linux_thread_cpu_ns,
     .open = linux_open,
     .mkostemp = linux_mkostemp,
     .unlink = linux_unlink,

@@ -91,6 +91,9 @@ static int queue_make(const struct os *os, const spw_queue_options *options,
     if (err)
         goto no_locks;
     view_init(&queue->view, allocator, options->account);
+    stopwatch_init(&queue->writer_watch, os, options->account);
+    queue->reader_watch = queue->writer_watch;
+    queue->view.clock = stopwatch_clock(&queue->writer_watch);
     *out = queue;
     return 0;
 
@@ -309,6 +312,7 @@ void queue_take_all(struct queue *queue, struct spw_view *out)
 {
     *out = queue->view;
     view_init(&queue->view, out->allocator, out->account);
+    queue->view.clock = out->clock;
     if (!queue->account)
         return;
     queue_report_with(queue, 0); /* it ends: nothing may be left in the account */

@@ -9,6 +9,7 @@
 
 #include "account.h"
 #include "os.h"
+#include "stopwatch.h"
 #include "view.h"
 
 /* How a reader wants to hear of news; bits. */
@@ -34,6 +35,8 @@ struct queue {
     _Atomic unsigned refs;          /* the two ends, and whoever stores the waker */
     const volatile unsigned *alive; /* 0 in a forked child; never NULL */
     const spw_epoch *account_epoch; /* never NULL */
+
+    struct stopwatch writer_watch, reader_watch; /* each end's own, not guarded */
 
     pthread_mutex_t lock;
     pthread_cond_t news;  /* for a reader in drain_wait */
@@ -69,6 +72,19 @@ struct spw_reader {
 /* As spw_queue_open(), over a given operating system. */
 int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
                     spw_reader **reader);
+
+/* The lock, for calls that are timed. */
+static inline void queue_lock(struct queue *queue, struct stopwatch *watch)
+{
+    pthread_mutex_lock(&queue->lock);
+    stopwatch_locked(watch);
+}
+
+static inline void queue_unlock(struct queue *queue, struct stopwatch *watch)
+{
+    stopwatch_unlocking(watch, &queue->view);
+    pthread_mutex_unlock(&queue->lock);
+}
 
 void queue_acquire(struct queue *queue);
 

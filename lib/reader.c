@@ -105,17 +105,18 @@ long spw_reader_drain(spw_reader *reader, spw_bytes *out, size_t capacity)
     if (capacity == 0)
         return -EINVAL;
     struct drained drained = {0};
-    pthread_mutex_lock(&queue->lock);
+    stopwatch_begin(&queue->reader_watch);
+    queue_lock(queue, &queue->reader_watch);
     long count = drain_locked(queue, out, capacity, &drained);
     if (count == -EAGAIN)
         event_reset(queue);
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock(queue, &queue->reader_watch);
     reader_settle(queue, &drained);
+    stopwatch_end(&queue->reader_watch, drain_ns);
     return count;
 }
 
-/* Sleeps until woken or `deadline_ns`; false when that has passed. With the lock held. */
-static bool news_wait(struct queue *queue, uint64_t deadline_ns)
+static bool news_sleep(struct queue *queue, uint64_t deadline_ns)
 {
     if (deadline_ns == SPILLWAY_FOREVER) {
         pthread_cond_wait(&queue->news, &queue->lock);
@@ -127,6 +128,21 @@ static bool news_wait(struct queue *queue, uint64_t deadline_ns)
                              .tv_nsec = (long)(deadline_ns % 1000000000)};
     pthread_cond_timedwait(&queue->news, &queue->lock, &until);
     return true;
+}
+
+/* Sleeps until woken or `deadline_ns`; false when that has passed. With the lock held. */
+static bool news_wait(struct queue *queue, uint64_t deadline_ns)
+{
+    struct stopwatch *watch = &queue->reader_watch;
+    bool paged = queue->view.entries > 0;
+    uint64_t since_ns = paged ? stopwatch_may_wait(watch) : 0;
+    stopwatch_unlocking(watch, &queue->view);
+    stopwatch_waited(watch, since_ns);
+    bool woken = news_sleep(queue, deadline_ns);
+    if (!paged)
+        stopwatch_restart(watch); /* there was nothing to drain: that is no time of ours */
+    stopwatch_locked(watch);
+    return woken;
 }
 
 static uint64_t deadline_after(const struct queue *queue, uint64_t timeout_ns)
@@ -149,7 +165,8 @@ long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, 
     bool again = false; /* the last try came to nothing though the head was called ready */
     struct drained drained = {0};
     long count;
-    pthread_mutex_lock(&queue->lock);
+    stopwatch_begin(&queue->reader_watch);
+    queue_lock(queue, &queue->reader_watch);
     while ((count = drain_locked(queue, out, capacity, &drained)) == -EAGAIN) {
         int armed = queue_arm(queue, ARM_WAIT);
         if (armed == 1 && !again) {
@@ -170,8 +187,9 @@ long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, 
         }
     }
     queue->armed &= ~(unsigned)ARM_WAIT;
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock(queue, &queue->reader_watch);
     reader_settle(queue, &drained);
+    stopwatch_end(&queue->reader_watch, drain_ns);
     return count;
 }
 

@@ -191,6 +191,7 @@ long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t max_bytes, spw_
 {
     if (spw_cursor_kind(cursor) != SPILLWAY_ENTRY_BYTES)
         return -EINVAL;
+    view_acts(view);
     size_t max_count = cursor->stretch->list.count;
     if (!cursor->stretch->next)
         max_count -= cursor_sums_before(cursor).count + 1; /* the merge target stays */
@@ -257,6 +258,7 @@ long spw_view_fetch(spw_view *view, spw_cursor *cursor, unsigned flags)
     spw_handle *handle = spw_cursor_handle(cursor);
     if (!handle)
         return -EINVAL;
+    view_acts(view);
     if (view_reserve(view) || view_split_before(view, cursor))
         return -ENOMEM;
     bool head = cursor->stretch == view->first;
@@ -288,6 +290,7 @@ int spw_view_page(spw_view *view, spw_cursor *cursor, size_t count, spw_handle *
         return -EINVAL;
     if (count > cursor->stretch->list.count - cursor_sums_before(cursor).count)
         return -ERANGE;
+    view_acts(view);
     struct spw_sink sink = {.view = view};
     if (view_reserve(view) || spw_sink_reserve(&sink))
         return -ENOMEM;
@@ -320,6 +323,7 @@ int spw_view_unpage(spw_view *view, spw_cursor *cursor, spw_chunks *chunks, spw_
     spw_handle *handle = spw_cursor_handle(cursor);
     if (!handle)
         return -EINVAL;
+    view_acts(view);
     if (view_reserve(view) || view_split_before(view, cursor))
         return -ENOMEM;
     *out = handle;

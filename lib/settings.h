@@ -27,6 +27,7 @@ enum checksum_mode {
     CHECKSUM_ALL,
     CHECKSUM_OFF
 }; /* payload of disk runs / of all runs / none */
+enum timing_mode { TIMING_AUTO, TIMING_ALL, TIMING_OFF };
 enum huge_mode { HUGE_OFF, HUGE_ON, HUGE_TRANSPARENT };
 
 struct settings {
@@ -47,6 +48,7 @@ struct settings {
     enum checksum_mode checksum;
     enum spw_log_level log_level;
     bool strict;
+    enum timing_mode timing;
 };
 
 /* All values as `options` has them; NULL: the defaults. */

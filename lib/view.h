@@ -29,10 +29,19 @@ struct spw_view {
     struct spw_stretch *spares[VIEW_SPARES];
     unsigned spare_count;
     struct spw_block *spare_block; /* resident, of full size, our account's, empty; may be NULL */
-    unsigned head_changes; /* times a paged head was replaced: a reader armed with it must wake */
-    struct rest *rest;     /* of the policy that looks now; NULL: nobody keeps it */
-    int fetch_error;       /* of the last fetch at the head, 0 when it worked or none was tried */
+    unsigned head_changes;   /* times a paged head was replaced: a reader armed with it must wake */
+    uint64_t (*clock)(void); /* NULL: nobody wants to know */
+    uint64_t acted_ns; /* when entries were first rewritten or looked for; 0: not since asked */
+    struct rest *rest; /* of the policy that looks now; NULL: nobody keeps it */
+    int fetch_error;   /* of the last fetch at the head, 0 when it worked or none was tried */
 };
+
+/* Notes when a policy begins to do something. */
+static inline void view_acts(struct spw_view *view)
+{
+    if (view->clock && view->acted_ns == 0)
+        view->acted_ns = view->clock();
+}
 
 void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account);
 void view_fini(struct spw_view *view); /* releases and drops everything */

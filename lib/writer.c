@@ -98,24 +98,30 @@ static bool apply_locked(struct queue *queue)
 
 static bool apply_again(struct queue *queue)
 {
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue, &queue->writer_watch);
     bool fire = apply_locked(queue);
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock(queue, &queue->writer_watch);
     return fire;
 }
 
-/* Waits as the policy asks for, and lets it look again; never while holding the lock. */
-static void writer_settle(struct queue *queue, unsigned flags)
+/* Waits as the policy asks for, and lets it look again; never while holding the lock. `*held`: we
+ * hold a reference on the queue. */
+static void writer_settle(struct queue *queue, unsigned flags, bool *held)
 {
     spw_policy *policy = queue->writer_policy;
-    if (!OPS_HAS(policy->ops, settle) || policy->ops->settle(policy, flags) != 1)
+    if (!OPS_HAS(policy->ops, settle))
         return;
-    queue_acquire(queue); /* a callback may close the writer */
+    uint64_t since_ns = stopwatch_may_wait(&queue->writer_watch);
+    if (policy->ops->settle(policy, flags) != 1)
+        return;
+    stopwatch_waited(&queue->writer_watch, since_ns);
+    if (!*held)
+        queue_acquire(queue); /* a callback may close the writer */
+    *held = true;
     do {
         if (apply_again(queue))
             queue_fire(queue);
     } while (policy->ops->settle(policy, flags) == 1);
-    queue_release(queue);
 }
 
 static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t count, unsigned flags,
@@ -143,13 +149,13 @@ static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bo
                          bool *settle)
 {
     struct spares spares = {0};
-    pthread_mutex_lock(&queue->lock);
+    queue_lock(queue, &queue->writer_watch);
     int err = writer_refused(queue);
     for (size_t made = 0, needed; !err && (needed = blocks_needed(queue, count)) > made;) {
-        pthread_mutex_unlock(&queue->lock);
+        queue_unlock(queue, &queue->writer_watch);
         err = spares_make(&spares, queue, needed - made);
         made = needed;
-        pthread_mutex_lock(&queue->lock);
+        queue_lock(queue, &queue->writer_watch);
         if (!err)
             err = writer_refused(queue);
     }
@@ -163,7 +169,7 @@ static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bo
         if (*settle)
             *fire |= apply_locked(queue);
     }
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock(queue, &queue->writer_watch);
     spares_free(&spares);
     for (size_t i = 0; !err && i < count; i++)
         spw_bytes_release(&bytes[i]); /* what was empty */
@@ -176,6 +182,7 @@ int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsign
     if (queue_in_child(queue))
         return -EOWNERDEAD;
     bool fire = false, settle = false;
+    stopwatch_begin(&queue->writer_watch);
     int err = writer_admit(queue, bytes, count, flags, &fire);
     if (!err)
         err = writer_append(queue, bytes, count, &fire, &settle);
@@ -183,9 +190,11 @@ int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsign
         queue_acquire(queue); /* a callback may close both ends */
         queue_fire(queue);
     }
+    bool held = fire;
     if (settle)
-        writer_settle(queue, flags);
-    if (fire)
+        writer_settle(queue, flags, &held);
+    stopwatch_end(&queue->writer_watch, extend_ns);
+    if (held)
         queue_release(queue);
     return err;
 }

@@ -334,6 +334,7 @@ static int engine_choose(struct spw_pool *pool, const struct settings *settings)
 static int parts_open(struct spw_pool *pool, struct settings *settings, const char *root)
 {
     pool->checksum = settings->checksum;
+    pool->account.timing = settings->timing;
     pool->seal = settings->seal;
     pool->strict = settings->strict;
     budget_open(pool, settings, root);

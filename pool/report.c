@@ -35,6 +35,7 @@ static void report_budget(const struct spw_pool *pool, spw_stats *stats)
     stats->in_flight_bytes = atomic_load(&pool->in_flight_bytes);
     stats->held_bytes = atomic_load(&pool->held_bytes);
     stats->queues = atomic_load(&pool->queues);
+    stats->lock_hold_cpu_peak_ns = atomic_load(&pool->account.lock_hold_cpu_peak_ns);
 }
 
 static void report_tiers(const struct spw_pool *pool, spw_stats *stats)

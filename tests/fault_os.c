@@ -13,6 +13,11 @@ static uint64_t fault_os_clock_ns(void)
     return script_clock(&ns) ? ns : os_linux.clock_ns();
 }
 
+static uint64_t fault_os_thread_cpu_ns(void)
+{
+    return os_linux.thread_cpu_ns();
+}
+
 static int fault_os_open(const char *path, int flags, mode_t mode)
 {
     struct rule rule = script_call(
@@ -328,6 +333,7 @@ static int fault_os_ring_result(int op, int result)
 
 const struct os fault_os = {
     .clock_ns = fault_os_clock_ns,
+    .thread_cpu_ns = fault_os_thread_cpu_ns,
     .open = fault_os_open,
     .mkostemp = fault_os_mkostemp,
     .unlink = fault_os_unlink,

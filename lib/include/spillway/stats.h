@@ -85,7 +85,9 @@ extern "C" {
       "of memory_tier_stored_bytes: slabs that lie in segments, whole, until the last of their "   \
       "bytes is released")                                                                         \
     X(adopted_bytes_total, counter,                                                                \
-      "payload spilled to the memory tier without a copy, since it lay there already")
+      "payload spilled to the memory tier without a copy, since it lay there already")             \
+    X(lock_hold_cpu_peak_ns, gauge,                                                                \
+      "longest time on the processor that a queue's lock was held; 0 unless all calls are timed")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
