@@ -3,7 +3,6 @@
 #ifndef SPILLWAY_TOOLS_SPILLBENCH_BACKLOG_H
 #define SPILLWAY_TOOLS_SPILLBENCH_BACKLOG_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "child.h"
@@ -13,7 +12,6 @@
 struct consumer {
     struct measure *measure;
     uint64_t chunk_bytes;
-    bool unverified;           /* only touches it */
     uint64_t sequence, offset; /* of the next byte */
     uint64_t last_ns;          /* when the chunk before was done */
 };

@@ -5,5 +5,6 @@
 
 const struct command *const commands[] = {
     &raw_command,
+    &compare_command,
     NULL,
 };

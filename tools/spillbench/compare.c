@@ -100,14 +100,18 @@ static void note_measure(struct comparison *comparison, enum contender contender
                          struct measure *measure)
 {
     struct outcome *outcome = &comparison->outcomes[contender];
-    const struct measure *null = comparison->outcomes[CONTENDER_NULL].last;
+    const struct measure *null;
     double cpu_s = measure->user_s + measure->sys_s;
+
+    child_release(outcome->last);
+    outcome->last = measure;
+    null = comparison->outcomes[CONTENDER_NULL].last;
 
     add(outcome, FIGURE_WALL, measure->wall_s);
     add(outcome, FIGURE_PRODUCE, measure->produce_s);
     add(outcome, FIGURE_DRAIN, measure->drain_s);
     add(outcome, FIGURE_CPU, cpu_s);
-    add(outcome, FIGURE_NET_CPU, null ? cpu_s - null->user_s - null->sys_s : 0);
+    add(outcome, FIGURE_NET_CPU, cpu_s - null->user_s - null->sys_s);
     add(outcome, FIGURE_RSS, (double)measure->rss_peak_bytes);
     add(outcome, FIGURE_CHARGE, (double)measure->charge_peak_bytes);
     add(outcome, FIGURE_CACHE, (double)measure->cache_growth_bytes);
@@ -116,8 +120,6 @@ static void note_measure(struct comparison *comparison, enum contender contender
     add(outcome, FIGURE_CONSUME_MAX_NS, (double)measure->drain.max_ns);
     latency_join(&outcome->produce, &measure->extend);
     latency_join(&outcome->consume, &measure->drain);
-    child_release(outcome->last);
-    outcome->last = measure;
 }
 
 /* One that cannot run here is a remark; one that should have and did not is a failure, unless that
@@ -220,7 +222,6 @@ static int compare_main(const void *context, struct report *report)
                                 .head_reserve_bytes = options->head_reserve_bytes,
                                 .warm_bytes = options->warm_bytes,
                                 .disk_bytes = options->common.disk_bytes,
-                                .unverified = options->common.no_verify,
                                 .time_limit_s = TIME_LIMIT_S};
     bool wanted[CONTENDER_COUNT], everything = strcmp(options->contenders, "all") == 0;
     int code = choose(

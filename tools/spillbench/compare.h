@@ -6,7 +6,6 @@
 #ifndef SPILLWAY_TOOLS_SPILLBENCH_COMPARE_H
 #define SPILLWAY_TOOLS_SPILLBENCH_COMPARE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "child.h"
@@ -35,7 +34,6 @@ struct compare_plan {
     uint64_t threshold_bytes, head_reserve_bytes;
     uint64_t warm_bytes;   /* passed through before what counts, by the same process */
     uint64_t disk_bytes;   /* a run may take at most; 0: no limit */
-    bool unverified;       /* what comes back is only touched */
     unsigned time_limit_s; /* 0: 600 */
 };
 
@@ -55,7 +53,7 @@ const char *contender_text(enum contender contender);
 struct measure *compare_run(enum contender contender, const struct compare_plan *plan);
 
 /* The case with many entries: 256 MiB, threshold 32 MiB, head reserve 16 MiB, limit 192 MiB. Leaves
- * dir, disk, verification and time limit as they are. */
+ * dir, disk and time limit as they are. */
 void compare_small(struct compare_plan *plan, uint64_t chunk_bytes);
 
 #endif

@@ -12,9 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cleanup.h"
+#include "undo.h"
 
-enum { TEXT_BYTES = 8192, PATH_BYTES = PATH_MAX, REMOVE_TRIES = 200 };
+enum { TEXT_BYTES = 8192, PATH_BYTES = PATH_MAX, REMOVE_TRIES = 3000 };
 
 /* A path below another; false where it does not fit. */
 __attribute__((format(printf, 2, 3))) static bool path_set(char out[PATH_BYTES], const char *format,
@@ -164,9 +164,16 @@ static int make_below(struct group *group, const char *parent, uint64_t limit_by
     if (!path_set(group->dir, "%s/spillbench-%ld-%u", parent, (long)getpid(), number++) ||
         !path_set(path, "%s/memory.stat", group->dir))
         return -ENAMETOOLONG;
-    if (mkdir(group->dir, 0755) != 0)
-        return -errno;
-    group->slot = cleanup_add(undo, group);
+    int armed = 0;
+    group->undo = undo_arm(undo, group, &armed);
+    if (!group->undo)
+        return armed;
+    if (mkdir(group->dir, 0755) != 0) {
+        armed = -errno;
+        undo_now(group->undo);
+        group->undo = NULL;
+        return armed;
+    }
     if (group->version == 2 && access(path, F_OK) != 0)
         write_text(parent, "cgroup.subtree_control", "+memory");
     group->stat_fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -187,7 +194,7 @@ static int make_below(struct group *group, const char *parent, uint64_t limit_by
 int group_open(struct group *group, uint64_t limit_bytes, char why[GROUP_WHY])
 {
     char own[PATH_BYTES];
-    *group = (struct group){.stat_fd = -1, .slot = -1};
+    *group = (struct group){.stat_fd = -1};
     if (!own_dir(&group->version, own)) {
         snprintf(why, GROUP_WHY, "no memory cgroup hierarchy is mounted here");
         group->version = 0;
@@ -243,7 +250,7 @@ void group_close(struct group *group)
     if (group->stat_fd >= 0)
         close(group->stat_fd);
     group->stat_fd = -1;
-    cleanup_run(group->slot);
-    group->slot = -1;
+    undo_now(group->undo);
+    group->undo = NULL;
     group->version = 0;
 }

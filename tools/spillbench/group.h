@@ -9,11 +9,13 @@
 
 enum { GROUP_WHY = 160 };
 
+struct undo;
+
 struct group {
     int version; /* 1 or 2; 0: there is none */
     char dir[PATH_MAX];
     int stat_fd; /* its memory.stat */
-    int slot;    /* of cleanup.h */
+    struct undo *undo;
 };
 
 struct group_charge {

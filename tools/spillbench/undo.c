@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,20 +38,20 @@ static void guard_detach(int link)
 }
 
 /* Others that were forked from `parent` hold its end of the link too, so that it says nothing of
- * the parent's life. */
+ * the parent's life; where the kernel has no pidfd, the parent is looked for now and then. */
 static _Noreturn void guard_main(struct undo *undo, pid_t parent)
 {
-    struct pollfd told = {.fd = 3, .events = POLLIN};
-
     guard_detach(undo->link);
+    int pidfd = (int)syscall(SYS_pidfd_open, parent, 0);
+    struct pollfd told[] = {{.fd = 3, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
     while (getppid() == parent) {
-        if (poll(&told, 1, LOOK_MS) > 0) {
-            char byte;
+        char byte;
 
-            if (read(told.fd, &byte, 1) == 1)
-                _exit(0);
-            told.fd = -1; /* closed: the parent is about to be gone */
-        }
+        if (poll(told, 2, pidfd < 0 ? LOOK_MS : -1) <= 0 || !told[0].revents)
+            continue;
+        if (read(told[0].fd, &byte, 1) == 1)
+            _exit(0);
+        told[0].fd = -1; /* closed: the parent is about to be gone */
     }
     undo->fn(undo->context);
     _exit(0);

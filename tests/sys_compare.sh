@@ -1,0 +1,125 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# spillbench compare: every contender runs and gives back what it was given, in small; what it sets
+# up on the system is gone afterwards, also when it was killed.
+. "$(dirname "$0")/lib_sys.sh"
+. "$(dirname "$0")/lib_cgroup.sh"
+spillbench=$BUILD/spillbench
+[ -x "$spillbench" ] || skip "no $spillbench"
+is_root || skip "memory cgroups and swap space need root"
+cgroup_open || skip "$cgroup_why"
+cleanups+=(cgroup_close)
+groups=$(dirname "$cgroup_dir")
+devices_before=$(ls /sys/block)
+
+# One swap file at a time on this machine, so that another run's is not taken for ours.
+exec 7>"${TMPDIR:-/var/tmp}/spillway-sys-compare.lock"
+flock 7
+
+small=("$spillbench" compare --dir "$work/scratch" --pairs 1 --chunk 64KiB --total 96MiB
+    --limit 64MiB --threshold 16MiB --head-reserve 4MiB --warm 8MiB --quiet)
+
+compare() { # option...
+    "${small[@]}" "$@"
+}
+
+# What a run may have left: files, swap space, devices, groups, processes.
+left_of() { # pid
+    ls -A "$work/scratch"
+    grep -F "$work/scratch" /proc/swaps
+    diff <(echo "$devices_before") <(ls /sys/block) | grep zram
+    ls "$groups" | grep "^spillbench-$1-"
+    pgrep -f -- "--dir $work/scratch"
+}
+
+nothing_left() { # pid
+    local try left
+    for try in $(seq 600); do
+        left=$(left_of "$1")
+        [ -z "$left" ] && return 0
+        sleep 0.1
+    done
+    echo "left behind: $left"
+    return 1
+}
+
+has_row() { # contender
+    grep -q "\"$1\"" "$work/report.json" || {
+        echo "no row of $1 in the report"
+        return 1
+    }
+}
+
+# ---- every contender ----
+"${small[@]}" --json "$work/report.json" >"$work/report.txt" 2>"$work/err" &
+pid=$!
+if wait $pid; then
+    ok "every contender that can run here"
+else
+    fail "every contender: exit code $?"
+    cat "$work/report.txt" "$work/err"
+fi
+for contender in null spillway spillway-heap seed mapped; do
+    check "$contender is in the report" has_row $contender
+done
+for contender in swap zram; do
+    if grep -q "$contender: skipped" "$work/report.txt"; then
+        pass_over "$contender" "$(grep -A2 "$contender: skipped" "$work/report.txt" | tr -s '\n ' ' ')"
+    else
+        check "$contender ran, or ended as it says" grep -q "$contender" "$work/report.txt"
+    fi
+done
+check "nothing is left of them" nothing_left $pid
+
+# ---- chunks larger than the seed's write buffer, and many small ones ----
+check "chunks larger than a buffer" compare --contenders spillway,spillway-heap,seed,mapped \
+    --chunk 5MiB --threshold 20MiB
+check "small chunks" compare --contenders spillway,spillway-heap,seed,mapped --chunk 1KiB \
+    --total 32MiB --threshold 4MiB --head-reserve 1MiB --limit 48MiB
+
+# ---- killed in the middle ----
+killed() { # signal, contender, what its swap space is called
+    local try found=
+    "${small[@]}" --contenders "$2" --total 256MiB --warm 1MiB >"$work/report.txt" 2>&1 &
+    pid=$!
+    for try in $(seq 3000); do
+        grep -q "$3" /proc/swaps && found=1 && break
+        kill -0 $pid 2>/dev/null || break
+        sleep 0.02
+    done
+    kill -"$1" $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    if [ -z "$found" ]; then
+        pass_over "$2 killed by $1" "there was no swap space to see"
+    else
+        ok "$2 was swapping when SIG$1 came"
+    fi
+    check "nothing is left of $2 after SIG$1" nothing_left $pid
+}
+killed TERM swap "$work/scratch"
+killed KILL swap "$work/scratch"
+killed TERM zram zram
+killed KILL zram zram
+
+# ---- refused, or failed, with a reason ----
+exits() { # code, words, command...
+    local code=$1 words=$2 have
+    shift 2
+    "$@" >"$work/out" 2>&1
+    have=$?
+    [ $have -eq "$code" ] && grep -q -- "$words" "$work/out" && return
+    echo "exit code $have instead of $code, or no '$words':"
+    cat "$work/out"
+    return 1
+}
+check "an unknown contender" exits 2 "'nobody' is none" compare --contenders seed,nobody
+check "a limit below the threshold" exits 2 "--limit" compare --limit 8MiB
+check "more than is allowed in all" exits 2 "--total" compare --total 9GiB
+check "more disk than allowed" exits 1 "more disk than allowed" compare --contenders mapped --disk 32MiB
+check "no such folder" exits 1 "No such file" compare --contenders seed --dir "$work/none"
+check "no such folder for a map" exits 1 "No such file" compare --contenders mapped --dir "$work/none"
+check "no such folder for swap" exits 1 "No such file" compare --contenders swap --dir "$work/none"
+cp "$spillbench" "$work/bench"
+check "a user who may not make a cgroup" exits 1 "memory cgroup" \
+    nobody "$work/bench" compare --pairs 1 --total 1MiB --contenders spillway --quiet
+finish
