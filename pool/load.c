@@ -26,24 +26,32 @@ struct payload {
     const unsigned char *data, *table;
 };
 
-/* Fills one block with chunks `index` and up. Returns 0 or -EBADMSG. */
+/* Fills one empty block with chunks `index` and up, whose memory the pool counts itself. Returns 0
+ * or -EBADMSG. */
 static int block_rebuild(const struct run *run, const struct payload *payload, uint32_t index,
                          uint64_t *offset, struct spw_owner *owner, struct spw_block *block)
 {
-    for (; block->end < block->capacity; index++) {
+    const unsigned char *table = payload->table + (size_t)index * sizeof(uint32_t);
+    const unsigned char *data = payload->data + *offset;
+    uint64_t left = run->bytes - *offset;
+    uint16_t end = 0;
+    for (; end < block->capacity; end++) {
+        uint32_t entry;
         uint64_t len = run->bytes;
         if (run->count > 1) {
-            uint32_t entry;
-            memcpy(&entry, payload->table + (size_t)index * sizeof(entry), sizeof(entry));
+            memcpy(&entry, table + (size_t)end * sizeof(entry), sizeof(entry));
             len = entry;
         }
-        if (len > run->bytes - *offset)
-            return -EBADMSG;
-        spw_bytes bytes = {payload->data + *offset, (size_t)len, owner};
-        block_push_bytes(block, &bytes);
-        *offset += len;
+        if (len > left)
+            break;
+        block->entries[end].bytes = (spw_bytes){data, (size_t)len, owner};
+        data += len;
+        left -= len;
     }
-    return 0;
+    block->end = end;
+    block->bytes = run->bytes - *offset - left;
+    *offset += block->bytes;
+    return end < block->capacity ? -EBADMSG : 0;
 }
 
 /*
