@@ -136,20 +136,20 @@ static void putting_open(struct putting *putting, struct log *log)
     memset(putting->source, 7, SET_BYTES);
 }
 
-static void put_all(struct putting *putting, size_t len)
+static void put_one(struct putting *putting, unsigned i, size_t len)
 {
-    for (unsigned i = 0; i < SET_BYTES / len; i++) {
-        struct memtier_source source = {.len = len, .whole = putting->source + i * len};
-        int err = memtier_put(putting->tier, &source, &putting->slots[i]);
-        if (err)
-            fail("memtier_put", err);
-    }
+    struct memtier_source source = {.len = len, .whole = putting->source + i * len};
+    int err = memtier_put(putting->tier, &source, &putting->slots[i]);
+    if (err)
+        fail("memtier_put", err);
 }
 
-static void copy_all(struct putting *putting, size_t len)
+static void copy_one(struct putting *putting, unsigned i, size_t len)
 {
-    for (uint64_t at = 0; at < SET_BYTES; at += len)
-        memcpy(putting->plain[at / (2 * MIB)].write + at % (2 * MIB), putting->source + at, len);
+    uint64_t at = i * len;
+    /* Of another half of the source than the put beside it, which would find it in the cache. */
+    memcpy(putting->plain[at / (2 * MIB)].write + at % (2 * MIB),
+           putting->source + (at + SET_BYTES / 2) % SET_BYTES, len);
 }
 
 static void release_all(struct putting *putting, size_t len)
@@ -158,9 +158,17 @@ static void release_all(struct putting *putting, size_t len)
         memtier_release(putting->tier, &putting->slots[i]);
 }
 
-static double us_each(uint64_t start_ns, size_t len)
+/* Time on this thread's processor: others may want it too. */
+static uint64_t cpu_ns(void)
 {
-    return (double)(now_ns() - start_ns) / 1e3 / (double)(SET_BYTES / len);
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static double us_each(uint64_t ns, size_t len)
+{
+    return (double)ns / 1e3 / (double)(SET_BYTES / len);
 }
 
 static void read_slots(struct putting *putting, size_t len)
@@ -169,31 +177,30 @@ static void read_slots(struct putting *putting, size_t len)
         sink += read_all(putting->slots[i].data, len);
 }
 
-static void put_round(struct putting *putting, size_t len, bool put_first)
+/* One piece by memcpy, the next by a put, so that both meet the same machine. */
+static void put_round(struct putting *putting, size_t len)
 {
-    double put_us = 0, copy_us = 0;
-    for (unsigned half = 0; half < 2; half++) {
-        uint64_t start_ns = now_ns();
-        if ((half == 0) == put_first) {
-            put_all(putting, len);
-            put_us = us_each(start_ns, len);
-        } else {
-            copy_all(putting, len);
-            copy_us = us_each(start_ns, len);
-        }
+    uint64_t put_ns = 0, copy_ns = 0, start_ns;
+    for (unsigned i = 0; i < SET_BYTES / len; i++) {
+        uint64_t a = cpu_ns();
+        copy_one(putting, i, len);
+        uint64_t b = cpu_ns();
+        put_one(putting, i, len);
+        put_ns += cpu_ns() - b;
+        copy_ns += b - a;
     }
-    add(&putting->put, put_us);
-    add(&putting->copied, copy_us);
-    add(&putting->ratio, copy_us / put_us);
-    uint64_t start_ns = now_ns();
+    add(&putting->put, us_each(put_ns, len));
+    add(&putting->copied, us_each(copy_ns, len));
+    add(&putting->ratio, (double)copy_ns / (double)put_ns);
+    start_ns = cpu_ns();
     read_slots(putting, len);
-    add(&putting->read, us_each(start_ns, len));
-    start_ns = now_ns();
+    add(&putting->read, us_each(cpu_ns() - start_ns, len));
+    start_ns = cpu_ns();
     read_slots(putting, len);
-    add(&putting->read_again, us_each(start_ns, len));
-    start_ns = now_ns();
+    add(&putting->read_again, us_each(cpu_ns() - start_ns, len));
+    start_ns = cpu_ns();
     release_all(putting, len);
-    add(&putting->release, us_each(start_ns, len));
+    add(&putting->release, us_each(cpu_ns() - start_ns, len));
 }
 
 static void measure_put(void)
@@ -204,13 +211,11 @@ static void measure_put(void)
     log_init(&log, &os_linux, log_print, NULL, SPILLWAY_LOG_WARN);
     putting_open(&putting, &log);
     for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-        putting.put.count = putting.copied.count = putting.ratio.count = 0;
+        put_round(&putting, sizes[s]);
+        putting.put.count = putting.copied.count = putting.ratio.count = 0; /* all is warm now */
         putting.release.count = putting.read.count = putting.read_again.count = 0;
-        put_all(&putting, sizes[s]);
-        release_all(&putting, sizes[s]);
-        copy_all(&putting, sizes[s]);
         for (unsigned i = 0; i < ROUNDS; i++)
-            put_round(&putting, sizes[s], i % 2);
+            put_round(&putting, sizes[s]);
         printf("pieces of %zu KiB\n", sizes[s] >> 10);
         print("memcpy into mapped memory", &putting.copied, "us");
         print("memtier_put", &putting.put, "us");
@@ -227,13 +232,13 @@ static void measure_put(void)
 
 /* ---- runs ---- */
 
-static spw_pool *pool_make(void)
+static spw_pool *pool_make(const char *memory_tier)
 {
     spw_options *options;
     spw_pool *pool;
     spw_options_open(&options);
     spw_options_set(options, "memory", "128MiB");
-    spw_options_set(options, "memory_tier", "128MiB");
+    spw_options_set(options, "memory_tier", memory_tier);
     spw_options_set(options, "tiers", "memory");
     spw_options_set(options, "huge_pages", huge_name);
     spw_options_set(options, "mlock", locked ? "on" : "off");
@@ -264,7 +269,7 @@ static void view_end(struct spw_view *view)
 static void measure_adopted(void)
 {
     struct series spill = {0}, fetch = {0}, release = {0};
-    spw_pool *pool = pool_make();
+    spw_pool *pool = pool_make("128MiB");
     spw_strategy *strategy;
     spw_slab *slabs[SLABS];
     uint64_t size;
@@ -318,6 +323,60 @@ static void measure_adopted(void)
         spw_slab_close(slabs[i]);
     strategy->ops->close(strategy);
     spw_pool_close_idle(pool);
+}
+
+/* `depth` slabs are filled, queued, drained, read and given back. */
+static double cycle_us(spw_pool *pool, spw_writer *writer, spw_reader *reader, unsigned depth)
+{
+    uint64_t start_ns = cpu_ns();
+    spw_bytes bytes;
+    for (unsigned i = 0; i < depth; i++) {
+        spw_slab *slab;
+        int err = spw_pool_slab_open(pool, 2 * MIB, 0, &slab);
+        if (err)
+            fail("spw_pool_slab_open", err);
+        memset(spw_slab_space(slab), (int)i, 2 * MIB);
+        spw_slab_cut(slab, 2 * MIB, &bytes);
+        spw_writer_extend(writer, &bytes, 1, 0);
+        spw_slab_close(slab);
+    }
+    for (unsigned i = 0; i < depth; i++) {
+        spw_reader_drain(reader, &bytes, 1);
+        sink += read_all(bytes.data, bytes.len);
+        spw_bytes_release(&bytes);
+    }
+    return (double)(cpu_ns() - start_ns) / 1e3 / depth;
+}
+
+/* What it costs a queue that never spills that its slabs lie in segments. */
+static void measure_cycle(void)
+{
+    static const unsigned depths[] = {1, 4, 32};
+    spw_pool *pools[2] = {pool_make("0"), pool_make("128MiB")};
+    spw_writer *writers[2];
+    spw_reader *readers[2];
+    for (unsigned p = 0; p < 2; p++) {
+        spw_queue_options options = {.size = sizeof(options),
+                                     .account = spw_pool_account(pools[p])};
+        spw_queue_open(&options, &writers[p], &readers[p]);
+    }
+    for (unsigned d = 0; d < sizeof(depths) / sizeof(depths[0]); d++) {
+        struct series series[2] = {0};
+        for (unsigned i = 0; i < ROUNDS; i++) {
+            for (unsigned p = 0; p < 2; p++) {
+                cycle_us(pools[p], writers[p], readers[p], depths[d]);
+                add(&series[p], cycle_us(pools[p], writers[p], readers[p], depths[d]));
+            }
+        }
+        printf("slabs of 2 MiB filled, queued, drained, read: %u at a time\n", depths[d]);
+        print("in buffers of the pool", &series[0], "us");
+        print("in segments", &series[1], "us");
+    }
+    for (unsigned p = 0; p < 2; p++) {
+        spw_writer_close(writers[p]);
+        spw_reader_close(readers[p]);
+        spw_pool_close_idle(pools[p]);
+    }
 }
 
 static bool is_in(struct run *run, enum run_state state)
@@ -384,7 +443,7 @@ static double fetch_ns(struct run **runs, unsigned flags, size_t count)
 static void measure_fetch(void)
 {
     static const size_t counts[] = {1, 16, 64, 128, 129, 512, 4096, 32000};
-    spw_pool *pool = pool_make();
+    spw_pool *pool = pool_make("128MiB");
     spw_strategy *strategy;
     spw_pool_strategy(pool, &strategy);
     printf("fetches of runs that were put by a copy, each of %u\n", RUNS);
@@ -420,6 +479,7 @@ int main(int argc, char **argv)
     locked = argc > 2 && strcmp(argv[2], "mlock") == 0;
     printf("huge pages %s, mlock %s\n", huge_name, locked ? "on" : "off");
     measure_put();
+    measure_cycle();
     measure_adopted();
     measure_fetch();
     return 0;

@@ -85,7 +85,10 @@ SPILLWAY_API int spw_slab_open(size_t capacity_bytes, const spw_allocator *alloc
 /** Drops the producer's hold. Bytes that were cut stay valid. NULL is harmless. */
 SPILLWAY_API void spw_slab_close(spw_slab *slab);
 
-/** Where the producer writes next; spw_slab_room() bytes are writable there. */
+/**
+ * Where the producer writes next; spw_slab_room() bytes are writable there. What is cut off may be
+ * readable at another address.
+ */
 SPILLWAY_API unsigned char *spw_slab_space(const spw_slab *slab);
 
 /** Bytes not yet cut off. */

@@ -82,6 +82,14 @@ SPILLWAY_API spw_account *spw_pool_account(spw_pool *pool);
  * SPILLWAY_EXTEND_BOUNDED (see spw_writer_extend()).
  * Returns 0, -ENOMEM, -EAGAIN, -ENOSPC, -EMSGSIZE or -EOWNERDEAD. Close it with spw_slab_close().
  *
+ * Where there is a memory tier in recycle mode on the node that the caller runs on (`nodes` is
+ * local, or that node, or the machine has only one), the slab lies in a segment of that tier as
+ * long as it has room: it counts against the tier's capacity and not against the budget, so nothing
+ * is waited for. Spilling what fills at least an eighth of it, and 32 KiB, then means to adopt it
+ * where it lies: no copy, no thread, no room asked for. All of the slab stays in the segment until
+ * the last of its bytes is released. The bytes are at another address than the producer's space, in
+ * a map that cannot be written to.
+ *
  * When a reader has taken runs back, what fills the budget may be spillable again although nothing
  * is in flight: after -EAGAIN, spw_writer_extend() of nothing (count 0) lets the policy look again.
  */
