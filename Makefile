@@ -208,9 +208,16 @@ $(BUILD)/install-paths: FORCE
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # --- tests ---------------------------------------------------------------------------------------
-$(SUITES): $(BUILD)/$(VARIANT)/%: $(BUILD)/$(VARIANT)/%.o $(HELPERS) $(INTERNAL)
+# What suites may use of the tools.
+TOOL_PARTS := $(BUILD)/tool-parts.a
+$(TOOL_PARTS): $(BENCH_OBJECTS) $(COMMON_OBJECTS)
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(SUITES): $(BUILD)/$(VARIANT)/%: $(BUILD)/$(VARIANT)/%.o $(HELPERS) $(TOOL_PARTS) $(INTERNAL)
 	$(call say,LINK,$@)
-	$(Q)$(LINK) -o $@ $< $(HELPERS) $(INTERNAL) $(HARNESS_LIBS) $(LIBS)
+	$(Q)$(LINK) -o $@ $< $(HELPERS) $(TOOL_PARTS) $(INTERNAL) $(HARNESS_LIBS) $(LIBS)
 
 $(PROGS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(INTERNAL)
 	$(call say,LINK,$@)

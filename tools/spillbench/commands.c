@@ -4,7 +4,6 @@
 #include <stddef.h>
 
 const struct command *const commands[] = {
-    &raw_command,
-    &compare_command,
-    NULL,
+    &raw_command,   &compare_command, &scale_command, &latency_command,
+    &tiers_command, &bars_command,    NULL,
 };

@@ -102,7 +102,10 @@ static void free_table(struct table *table)
     }
     for (size_t i = 0; table->columns && i < table->column_count; i++)
         free(table->columns[i]);
+    for (size_t i = 0; table->remarks && i < table->row_count; i++)
+        free(table->remarks[i]);
     free(table->cells);
+    free(table->remarks);
     free(table->columns);
     free(table->units);
     free(table->name);
@@ -194,6 +197,8 @@ void row_begin(struct table *table)
     size_t cells = table->row_count * table->column_count;
     table->cells = need(realloc(table->cells, (cells + table->column_count) * sizeof(struct cell)));
     memset(table->cells + cells, 0, table->column_count * sizeof(struct cell));
+    table->remarks = need(realloc(table->remarks, (table->row_count + 1) * sizeof(char *)));
+    table->remarks[table->row_count] = NULL;
     table->row_count++;
     table->filled = 0;
 }
@@ -239,6 +244,19 @@ void cell_series(struct table *table, const struct series *series)
 void cell_none(struct table *table)
 {
     next_cell(table, CELL_NONE);
+}
+
+void row_remark(struct table *table, const char *text, ...)
+{
+    char line[LINE_BYTES];
+    va_list list;
+    if (table->row_count == 0)
+        return;
+    va_start(list, text);
+    vsnprintf(line, sizeof(line), text, list);
+    va_end(list);
+    free(table->remarks[table->row_count - 1]);
+    table->remarks[table->row_count - 1] = copy(line);
 }
 
 /* ---- notes and plots ---- */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "series.h"
 
@@ -35,6 +36,9 @@ void cell_number(struct table *table, double value);
 void cell_series(struct table *table, const struct series *series); /* median (min-max) */
 void cell_none(struct table *table);                                /* not measured */
 
+/* A remark to the row that was begun last, on the next line. */
+void row_remark(struct table *table, const char *text, ...) __attribute__((format(printf, 2, 3)));
+
 /* A remark below the tables: why something was skipped, what was tried. Told once, however often it
  * is made. */
 void report_note(struct report *report, const char *text, ...)
@@ -49,6 +53,8 @@ struct curve *plot_curve(struct plot *plot, const char *title);
 void curve_add(struct curve *curve, double x, double y);
 
 void report_text(const struct report *report); /* on stdout, for a terminal */
+/* What heads it, for a page that shows a part: machine, date, commit. */
+void report_heading(const struct report *report, FILE *out);
 /* All to a file ("-": stdout). Returns 0 or -errno. */
 int report_json(const struct report *report, const char *path);
 /* All plots below each other as one SVG, made by gnuplot where installed. Returns 0, -ENOENT

@@ -62,6 +62,8 @@ static void write_table(struct json *json, const struct table *table)
             json_key(json, table->columns[i]);
             write_cell(json, &table->cells[row * table->column_count + i]);
         }
+        if (table->remarks[row])
+            pair_text(json, "remark", table->remarks[row]);
         json_close(json, '}');
     }
     json_close(json, ']');

@@ -8,7 +8,7 @@
 #include "report_tree.h"
 #include "spillway/version.h"
 
-enum { NUMBER_BYTES = 40, CELL_BYTES = 160, COLUMN_GAP = 2 };
+enum { NUMBER_BYTES = 40, CELL_BYTES = 160, COLUMN_GAP = 2, REMARK_INDENT = 6 };
 
 /* Numbers of a cell share a prefix: that of the first. */
 struct scale {
@@ -98,7 +98,22 @@ static void table_print(const struct table *table)
                 printf("%*s", COLUMN_GAP, "");
         }
         putchar('\n');
+        if (row > 0 && table->remarks[row - 1]) {
+            printf("%*s", REMARK_INDENT, "");
+            help_wrapped(table->remarks[row - 1], REMARK_INDENT, REMARK_INDENT);
+        }
     }
+}
+
+void report_heading(const struct report *report, FILE *out)
+{
+    char memory[TEXT_NUMBER_BYTES];
+    fprintf(out, "%s, %u CPUs, %s of memory, %s; %s%s%s, spillbench %s\n",
+            report->machine ? report->machine : "unknown CPU", report->cpus,
+            text_size(memory, (uint64_t)report->memory_bytes),
+            report->kernel ? report->kernel : "unknown kernel",
+            report->date ? report->date : "no date", report->commit ? ", commit " : "",
+            report->commit ? report->commit : "", spw_version_text());
 }
 
 void report_text(const struct report *report)

@@ -23,6 +23,7 @@ struct table {
     char **columns;
     enum unit *units;
     struct cell *cells; /* rows one behind the other */
+    char **remarks;     /* one a row; NULL: none */
     size_t row_count;
     size_t filled; /* cells of the last row */
 };

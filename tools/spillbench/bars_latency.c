@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Bars of latency: extends while the disk is busy, and how long a lock is held. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bars.h"
+#include "latency.h"
+
+/* Chunks small enough for a tail to be seen: 65536 extends a GiB. */
+static const uint64_t chunk_bytes = UINT64_C(16) << 10;
+static const double share = 0.7, allowance_ns = 50000, lock_limit_ns = 20000;
+
+static void extend_row(struct bars *bars, const struct latency_result *result)
+{
+    const struct latency *extend = &result->extend.watch.call;
+    const struct spin *spin = &result->extend.spin;
+    double control_ns = (double)latency_at(&spin->excess, 0.999);
+    double reached_ns = (double)latency_at(extend, 0.999);
+    double limit_ns = latency_limit_ns(control_ns, allowance_ns);
+    double gaps_per_s = (double)spin->gaps / spin->seconds;
+    bool machine = stalls_explain(gaps_per_s, (double)extend->sum_ns, (double)extend->count, 0.999);
+    char asked[64], why[160];
+
+    snprintf(asked, sizeof(asked), "p99.9 <= control's %.1f + 50 us", control_ns / 1e3);
+    snprintf(why, sizeof(why),
+             "a thread that only spins lost the processor for more than 50 us %.0f times a second",
+             gaps_per_s);
+    bars_row(bars, "extend while spilling at 70 % of the disk's rate", asked,
+             verdict_of(at_most(reached_ns, limit_ns), machine),
+             at_most(reached_ns, limit_ns) || !machine ? NULL : why,
+             "%.1f us (p50 %.2f, p99 %.1f, max %.0f; control's max %.0f)", reached_ns / 1e3,
+             (double)latency_at(extend, 0.5) / 1e3, (double)latency_at(extend, 0.99) / 1e3,
+             (double)extend->max_ns / 1e3, (double)spin->excess.max_ns / 1e3);
+}
+
+static void lock_row(struct bars *bars, const struct latency_result *result)
+{
+    const spw_histogram *holds = &result->histograms.lock_hold_ns;
+    double cpu_ns = (double)result->stats.lock_hold_cpu_peak_ns;
+
+    bars_row(bars, "longest hold of a queue's lock, meanwhile", "<= 20.0 us of own CPU time",
+             verdict_of(at_most(cpu_ns, lock_limit_ns) && spw_histogram_count(holds) > 0, false),
+             NULL, "%.1f us of CPU; on the clock %.1f, p99.9 %.1f us, of %llu holds", cpu_ns / 1e3,
+             (double)holds->highest / 1e3, (double)spw_histogram_percentile(holds, 99.9) / 1e3,
+             (unsigned long long)spw_histogram_count(holds));
+}
+
+static void run(struct bars *bars)
+{
+    struct latency_plan plan = {.dir = bars->dir,
+                                .memory_bytes = bars->budget_bytes,
+                                .total_bytes = bars->data_bytes,
+                                .chunk_bytes = chunk_bytes};
+    struct latency_result *result = calloc(1, sizeof(*result));
+    char why[256] = "no memory";
+
+    if (!result || !bars_rates(bars, why, sizeof(why))) {
+        bars_failed(bars, "extend while spilling", "to be measured", why);
+        free(result);
+        return;
+    }
+    plan.write_rate = share * bars->write_rate;
+    plan.read_rate = share * bars->read_rate;
+    if (latency_run(&plan, result, why, sizeof(why))) {
+        extend_row(bars, result);
+        lock_row(bars, result);
+    } else {
+        bars_failed(bars, "extend while spilling", "to be measured", why);
+    }
+    free(result);
+}
+
+const struct bars_group bars_latency = {"latency", run};

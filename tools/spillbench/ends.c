@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "ends.h"
+
+#include <stdbool.h>
+#include <sys/mman.h>
+
+static int open_queue(struct ends *ends, spw_pool *pool, const spw_options *options,
+                      bool read_ahead)
+{
+    spw_queue_options queue = {.size = sizeof(queue)};
+    spw_strategy *strategy;
+    int rc;
+
+    ends->writer = NULL;
+    ends->reader = NULL;
+    if (!pool)
+        return spw_queue_open(NULL, &ends->writer, &ends->reader);
+    rc = spw_pool_strategy(pool, &strategy);
+    if (rc != 0)
+        return rc;
+    rc = spw_policies_open(strategy, options, &queue.writer_policy, &queue.reader_policy);
+    if (rc != 0) {
+        strategy->ops->close(strategy);
+        return rc;
+    }
+    if (!read_ahead) {
+        queue.reader_policy->ops->close(queue.reader_policy);
+        queue.reader_policy = NULL;
+    }
+    queue.account = spw_pool_account(pool);
+    rc = spw_queue_open(&queue, &ends->writer, &ends->reader);
+    if (rc != 0) {
+        queue.writer_policy->ops->close(queue.writer_policy);
+        if (queue.reader_policy)
+            queue.reader_policy->ops->close(queue.reader_policy);
+    }
+    return rc;
+}
+
+int ends_open(struct ends *ends, spw_pool *pool, const spw_options *options)
+{
+    return open_queue(ends, pool, options, true);
+}
+
+int ends_open_unread(struct ends *ends, spw_pool *pool, const spw_options *options)
+{
+    return open_queue(ends, pool, options, false);
+}
+
+void ends_close(struct ends *ends)
+{
+    spw_writer_close(ends->writer);
+    spw_reader_close(ends->reader);
+}
+
+void *shared_open(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void shared_close(void *memory, size_t bytes)
+{
+    if (memory)
+        munmap(memory, bytes);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* A queue for a measurement, and memory for what a run in a child says. */
+#ifndef SPILLWAY_TOOLS_SPILLBENCH_ENDS_H
+#define SPILLWAY_TOOLS_SPILLBENCH_ENDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "spillway/spillway.h"
+
+struct ends {
+    spw_writer *writer;
+    spw_reader *reader;
+};
+
+/* With the usual policies over `pool`, or plain where that is NULL. Returns 0 or -errno, and then
+ * both ends are NULL. */
+int ends_open(struct ends *ends, spw_pool *pool, const spw_options *options);
+
+/* The same without a policy for the reader: heads are read when they are drained. */
+int ends_open_unread(struct ends *ends, spw_pool *pool, const spw_options *options);
+
+void ends_close(struct ends *ends);
+
+/* Zeroed memory that a child shares with its parent. NULL without memory. */
+void *shared_open(size_t bytes);
+void shared_close(void *memory, size_t bytes);
+
+#endif
