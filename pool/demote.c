@@ -10,21 +10,19 @@
 #include "run.h"
 
 struct demotion {
-    struct job job; /* first */
-    struct spw_pool *pool;
+    struct pieces pieces;    /* first */
     struct run *run;         /* guarded by the pool's lock; NULL: taken or dropped */
-    struct run shape;        /* its numbers: the run itself may be gone */
+    struct run shape;        /* its numbers and its extents: the run itself may be gone */
     struct slot_owner *slot; /* kept until the write has ended */
-    struct extent *extents;  /* one a piece */
     const unsigned char *region;
-    uint64_t checksum;
-    uint32_t placed; /* extents that are allocated */
-    bool issued;     /* the device has seen the last of them */
+    _Atomic uint64_t checksum;
 };
 
-static struct demotion *demotion_of(struct job *job)
+static const struct pieces_ops demotion_ops;
+
+static struct demotion *demotion_of(struct pieces *pieces)
 {
-    return (struct demotion *)job;
+    return (struct demotion *)pieces;
 }
 
 /* ---- runs stored in memory ---- */
@@ -50,34 +48,27 @@ void memory_remove(struct run *run)
 
 /* ---- a demotion ---- */
 
-static size_t extents_size(const struct demotion *demotion)
-{
-    return run_pieces(&demotion->shape) * sizeof(struct extent);
-}
-
 static void demotion_free(struct demotion *demotion)
 {
-    const spw_allocator *allocator = demotion->pool->allocator;
-    allocator_release(allocator, demotion->extents, extents_size(demotion));
-    allocator_release(allocator, demotion, sizeof(*demotion));
+    pieces_free(&demotion->pieces);
+    allocator_release(demotion->pieces.pool->allocator, demotion, sizeof(*demotion));
 }
 
 /* With the lock held: makes what a demotion of `run` needs. NULL without memory. */
 static struct demotion *demotion_open(struct run *run)
 {
-    const spw_allocator *allocator = run->pool->allocator;
-    struct demotion *demotion = allocator_zeroed(allocator, sizeof(*demotion));
+    struct spw_pool *pool = run->pool;
+    struct demotion *demotion = allocator_zeroed(pool->allocator, sizeof(*demotion));
     if (!demotion)
         return NULL;
-    demotion->pool = run->pool;
+    pieces_init(&demotion->pieces, pool, &demotion_ops, JOB_WRITE, false);
     demotion->run = run;
     demotion->shape = *run;
+    demotion->shape.place = PLACE_NONE;
     const unsigned char *data = run_slot_own_view(run);
     demotion->shape.skip = (uint16_t)((uintptr_t)data & (REGION_ALIGN - 1));
     demotion->region = data - demotion->shape.skip;
-    demotion->checksum = checksum_identity(run->pool->id, run->id, run->bytes);
-    demotion->extents = allocator_zeroed(allocator, extents_size(demotion));
-    if (!demotion->extents || run_share(run)) {
+    if (run_share(run)) {
         demotion_free(demotion);
         return NULL;
     }
@@ -89,44 +80,41 @@ static struct demotion *demotion_open(struct run *run)
 /* Where memory runs have checksums, what is wrong must not get a new one on disk. */
 static bool demotion_is_intact(const struct demotion *demotion)
 {
-    const struct spw_pool *pool = demotion->pool;
     const struct run *shape = &demotion->shape;
+    const struct spw_pool *pool = shape->pool;
     return pool->checksum != CHECKSUM_ALL ||
            checksum_update(checksum_identity(pool->id, shape->id, shape->bytes),
                            demotion->region + shape->skip,
                            (size_t)run_total_bytes(shape)) == shape->checksum;
 }
 
-/* Gets the next piece ready for the device. */
-static int demotion_prepare(struct job *job)
+static int demotion_begin(struct pieces *pieces)
 {
-    struct demotion *demotion = demotion_of(job);
-    struct spw_pool *pool = demotion->pool;
-    uint32_t index = demotion->placed;
-    demotion->issued = false;
-    pthread_mutex_lock(&pool->lock);
-    bool orphan = !demotion->run;
-    pthread_mutex_unlock(&pool->lock);
-    if (orphan)
-        return -ECANCELED;
-    if (index == 0 && !demotion_is_intact(demotion))
+    struct demotion *demotion = demotion_of(pieces);
+    if (!demotion_is_intact(demotion))
         return -EBADMSG;
-    struct piece piece = run_piece(&demotion->shape, index);
-    struct extent *extent = &demotion->extents[index];
-    int err = disk_alloc(pool->disk, piece.len, extent);
+    int err = run_open_extents(&demotion->shape);
     if (err)
         return err;
-    demotion->placed++;
+    demotion->shape.place = PLACE_DISK;
+    pieces->count = run_pieces(&demotion->shape);
+    return JOB_ISSUE;
+}
+
+static int demotion_ready(struct pieces *pieces, struct lane *lane)
+{
+    struct demotion *demotion = demotion_of(pieces);
+    struct piece piece = run_piece(&demotion->shape, lane->index);
+    const struct extent *extent = run_extent(&demotion->shape, lane->index);
     const unsigned char *data = demotion->region + piece.offset;
-    if (pool->checksum != CHECKSUM_OFF)
-        demotion->checksum = run_piece_checksum(&demotion->shape, index, data, demotion->checksum);
+    atomic_fetch_add(&demotion->checksum, run_piece_checksum(&demotion->shape, lane->index, data));
+    struct job *job = &lane->job;
     job->file = extent->dir;
-    job->align = disk_align(pool->disk, extent->dir);
+    job->align = disk_align(pieces->pool->disk, extent->dir);
     job->buffer = (void *)(uintptr_t)data; /* a write only reads it */
     job->len = piece.len;
     job->offset = extent->offset;
-    demotion->issued = true;
-    return JOB_ISSUE;
+    return 0;
 }
 
 /* With the lock held: the run is stored on disk from now on. */
@@ -135,21 +123,16 @@ static void demotion_move(struct demotion *demotion, struct run *run)
     owner_release(&run_unshare(run)->owner); /* not the last: the demotion has one */
     run->place = PLACE_DISK;
     run->skip = demotion->shape.skip;
-    run->checksum = demotion->checksum;
-    if (run_pieces(run) > 1) {
-        run->at.extents = demotion->extents;
-        demotion->extents = NULL;
-    } else {
-        run->at.extent = demotion->extents[0];
-    }
-    demotion->placed = 0;
+    run->checksum = atomic_load(&demotion->checksum);
+    run->at = demotion->shape.at;
+    demotion->shape.place = PLACE_NONE;
     pool_count(run->pool, demoted_bytes_total, run->bytes);
 }
 
 /* The run is on disk, or stays where it was, or is gone. */
 static void demotion_end(struct demotion *demotion, int err)
 {
-    struct spw_pool *pool = demotion->pool;
+    struct spw_pool *pool = demotion->pieces.pool;
     spw_waker *waker = NULL;
     pthread_mutex_lock(&pool->lock);
     struct run *run = demotion->run;
@@ -163,8 +146,8 @@ static void demotion_end(struct demotion *demotion, int err)
         waker = run_take_waker(run);
     }
     pthread_mutex_unlock(&pool->lock);
-    for (uint32_t i = 0; i < demotion->placed; i++)
-        disk_free(pool->disk, &demotion->extents[i]);
+    if (demotion->shape.place == PLACE_DISK)
+        run_free_extents(&demotion->shape); /* it was for nothing */
     struct slot_owner *slot = demotion->slot;
     demotion_free(demotion);
     run_wake(waker);
@@ -172,26 +155,34 @@ static void demotion_end(struct demotion *demotion, int err)
     owner_release(&slot->owner); /* last: it may end the pool */
 }
 
-static void demotion_complete(struct job *job)
+static bool demotion_ended(struct pieces *pieces, int err, uint32_t index)
 {
-    struct demotion *demotion = demotion_of(job);
-    struct spw_pool *pool = demotion->pool;
-    int err = job->result;
-    if (err && demotion->issued) {
+    struct demotion *demotion = demotion_of(pieces);
+    struct spw_pool *pool = pieces->pool;
+    bool of_device = err && index != UINT32_MAX;
+    unsigned dir = of_device ? run_extent(&demotion->shape, index)->dir : 0;
+    if (err && demotion->shape.place == PLACE_DISK)
+        run_free_extents(&demotion->shape);
+    if (of_device) {
         pool_count(pool, write_errors_total, 1);
-        disk_write_failed(pool->disk, job->file, err);
+        disk_write_failed(pool->disk, dir, err);
     }
-    if (!err && demotion->placed < run_pieces(&demotion->shape))
-        engine_submit(pool->engine, job, false);
-    else
-        demotion_end(demotion, err);
+    demotion_end(demotion, err);
+    return false;
 }
+
+static const struct pieces_ops demotion_ops = {
+    .begin = demotion_begin,
+    .ready = demotion_ready,
+    .ended = demotion_ended,
+};
 
 /* ---- a run that is wanted meanwhile ---- */
 
 void demote_orphan(struct run *run)
 {
     run->demotion->run = NULL;
+    run->demotion->pieces.orphan = true;
     run->demotion = NULL;
 }
 
@@ -210,12 +201,10 @@ static int64_t demote_next(struct spw_pool *pool, uint64_t bytes)
     struct demotion *demotion = demotion_open(run);
     if (!demotion)
         return -ENOMEM;
-    demotion->job = (struct job){
-        .op = JOB_WRITE, .prepare = demotion_prepare, .complete = demotion_complete, .align = 1};
     memory_remove(run);
     run->state = RUN_DEMOTING;
     run->demotion = demotion;
-    engine_submit(pool->engine, &demotion->job, false);
+    pieces_start(&demotion->pieces);
     return (int64_t)run->bytes;
 }
 

@@ -14,11 +14,6 @@ enum {
     READ_ROUNDS = 4, /* failed fetches before a run counts as lost */
 };
 
-static struct flight *flight_of(struct job *job)
-{
-    return (struct flight *)job;
-}
-
 /* ---- chunks of what was read ---- */
 
 /* Where the bytes are, and where their lengths can be read without touching a reader's page. */
@@ -113,49 +108,53 @@ static int load_from_memory(struct flight *flight)
     return run_lend(run, &flight->chunks);
 }
 
-/* ---- the job ---- */
+/* ---- the pieces ---- */
 
-static int load_prepare(struct job *job)
+static int load_begin(struct pieces *pieces)
 {
-    struct flight *flight = flight_of(job);
+    struct flight *flight = flight_of(pieces);
     struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
-    buffers_reap(&pool->buffers); /* what made room for this read */
+    buffers_reap(&pieces->pool->buffers); /* what made room for this read */
     if (run_is_in_memory(run)) {
-        job->result = load_from_memory(flight);
-        return JOB_DONE;
+        int err = load_from_memory(flight);
+        return err ? err : JOB_DONE;
     }
-    if (flight->piece == 0)
-        flight->checksum = checksum_identity(pool->id, run->id, run->bytes);
-    struct piece piece = run_piece(run, flight->piece);
-    const struct extent *extent = run_extent(run, flight->piece);
-    job->file = extent->dir;
-    job->align = disk_align(pool->disk, extent->dir);
-    job->buffer = flight->buffer->base + piece.offset;
-    job->len = piece.len;
-    job->offset = extent->offset;
+    pieces->count = run_pieces(run);
+    atomic_store(&flight->checksum, 0);
     return JOB_ISSUE;
 }
 
-/* A piece has arrived. Returns 1 when there are more, 0 when the run is whole and right, or -errno.
- */
-static int load_piece_done(struct flight *flight)
+static int load_ready(struct pieces *pieces, struct lane *lane)
+{
+    struct flight *flight = flight_of(pieces);
+    struct piece piece = run_piece(flight->run, lane->index);
+    const struct extent *extent = run_extent(flight->run, lane->index);
+    struct job *job = &lane->job;
+    job->file = extent->dir;
+    job->align = disk_align(pieces->pool->disk, extent->dir);
+    job->buffer = flight->buffer->base + piece.offset;
+    job->len = piece.len;
+    job->offset = extent->offset;
+    return 0;
+}
+
+static int load_arrived(struct pieces *pieces, struct lane *lane)
+{
+    struct flight *flight = flight_of(pieces);
+    const unsigned char *data = lane->job.buffer;
+    atomic_fetch_add(&flight->checksum, run_piece_checksum(flight->run, lane->index, data));
+    return 0;
+}
+
+/* All pieces have arrived. Returns 0 when the run is right, or -errno. */
+static int load_finish(struct flight *flight)
 {
     struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
-    if (flight->job.result)
-        return flight->job.result;
     if (run->place != PLACE_DISK)
         return 0;
-    unsigned char *base = flight->buffer->base;
-    if (pool->checksum != CHECKSUM_OFF)
-        flight->checksum = run_piece_checksum(
-            run, flight->piece, base + run_piece(run, flight->piece).offset, flight->checksum);
-    if (++flight->piece < run_pieces(run))
-        return 1;
-    if (pool->checksum != CHECKSUM_OFF && flight->checksum != run->checksum)
+    if (run->pool->checksum != CHECKSUM_OFF && atomic_load(&flight->checksum) != run->checksum)
         return -EBADMSG;
-    const unsigned char *data = base + run->skip;
+    const unsigned char *data = flight->buffer->base + run->skip;
     const struct payload payload = {data, data + run->bytes};
     int err = chunks_rebuild(run, &payload, &flight->buffer->owner, &flight->chunks);
     if (!err) {
@@ -175,7 +174,6 @@ static bool load_again(struct flight *flight, int err)
         pool_count(pool, no_memory_total, 1);
     else
         pool_count(pool, read_errors_total, 1);
-    flight->piece = 0;
     return err != -ENOMEM && ++flight->attempts < READ_TRIES;
 }
 
@@ -187,7 +185,7 @@ static void load_end(struct flight *flight, int err)
     flight->buffer = NULL;
     bool lost = false;
     pthread_mutex_lock(&pool->lock);
-    bool orphan = flight->orphan;
+    bool orphan = flight->pieces.orphan;
     spw_waker *waker = NULL;
     if (!orphan) {
         waker = run_take_waker(run);
@@ -220,20 +218,28 @@ static void load_end(struct flight *flight, int err)
     run_wake(waker);
 }
 
-static void load_complete(struct job *job)
+static bool load_ended(struct pieces *pieces, int err, uint32_t index)
 {
-    struct flight *flight = flight_of(job);
-    struct spw_pool *pool = flight->pool;
+    struct flight *flight = flight_of(pieces);
+    struct spw_pool *pool = pieces->pool;
+    (void)index;
     pthread_mutex_lock(&pool->lock);
-    bool orphan = flight->orphan;
+    bool orphan = pieces->orphan;
     pthread_mutex_unlock(&pool->lock);
-    int err = orphan ? 0 : load_piece_done(flight);
-    bool again = err == 1 || (err < 0 && load_again(flight, err));
-    if (again && !orphan)
-        engine_submit(pool->engine, job, true);
-    else
-        load_end(flight, err);
+    if (!err && !orphan)
+        err = load_finish(flight);
+    if (err && !orphan && load_again(flight, err))
+        return true;
+    load_end(flight, err);
+    return false;
 }
+
+static const struct pieces_ops load_ops = {
+    .begin = load_begin,
+    .ready = load_ready,
+    .arrived = load_arrived,
+    .ended = load_ended,
+};
 
 /* A flight for reading a run from `place`, where it is `region_bytes` long. */
 static int load_open(struct run *run, enum run_place place, uint64_t region_bytes, bool head,
@@ -243,12 +249,8 @@ static int load_open(struct run *run, enum run_place place, uint64_t region_byte
     struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
     if (!flight)
         return -ENOMEM;
-    flight->pool = pool;
     flight->run = run;
-    flight->job = (struct job){.op = place == PLACE_DISK ? JOB_READ : JOB_WORK,
-                               .prepare = load_prepare,
-                               .complete = load_complete,
-                               .align = 1};
+    pieces_init(&flight->pieces, pool, &load_ops, place == PLACE_DISK ? JOB_READ : JOB_WORK, head);
     *out = flight;
     if (place != PLACE_DISK)
         return 0;
@@ -289,7 +291,7 @@ int run_load(struct run *run, bool head)
         }
         if (!head)
             pool_count(pool, prefetched_runs_total, 1);
-        engine_submit(pool->engine, &flight->job, head);
+        pieces_start(&flight->pieces);
         return 0;
     }
 }

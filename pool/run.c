@@ -14,15 +14,18 @@ static struct run *run_of(spw_handle *handle)
     return (struct run *)handle;
 }
 
-uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigned char *data,
-                            uint64_t checksum)
+uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigned char *data)
 {
+    const struct spw_pool *pool = run->pool;
+    if (pool->checksum == CHECKSUM_OFF)
+        return 0;
     struct piece piece = run_piece(run, index);
     uint64_t begin = run->skip > piece.offset ? run->skip - piece.offset : 0;
     uint64_t end = run->skip + run_total_bytes(run) - piece.offset;
     if (end > piece.len)
         end = piece.len;
-    return checksum_update(checksum, data + begin, (size_t)(end - begin));
+    return checksum_update(checksum_identity(pool->id, run->id, run->bytes) + index, data + begin,
+                           (size_t)(end - begin));
 }
 
 /* ---- life ---- */
@@ -73,12 +76,35 @@ struct run *run_open(struct spw_pool *pool, spw_chunks *chunks)
     }
     run->flight = flight;
     run->state = RUN_STAGED;
-    flight->pool = pool;
+    flight->pieces.pool = pool;
     flight->run = run;
     account_add_foreign(&pool->account, (int64_t)chunks->foreign_bytes);
     spw_chunks_join(&flight->chunks, chunks);
     run_begin(run);
     return run;
+}
+
+int run_open_extents(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    uint32_t pieces = run_pieces(run), found = 0;
+    int err = 0;
+    if (pieces > 1) {
+        run->at.extents = allocator_zeroed(pool->allocator, pieces * sizeof(struct extent));
+        if (!run->at.extents)
+            return -ENOMEM;
+    }
+    while (!err && found < pieces) {
+        err = disk_alloc(pool->disk, run_piece(run, found).len, run_extent(run, found));
+        found += !err;
+    }
+    if (!err)
+        return 0;
+    while (found-- > 0)
+        disk_free(pool->disk, run_extent(run, found));
+    if (pieces > 1)
+        allocator_release(pool->allocator, run->at.extents, pieces * sizeof(struct extent));
+    return err;
 }
 
 void run_free_extents(struct run *run)
@@ -112,9 +138,10 @@ static void run_free_place(struct run *run)
 
 void flight_close(struct flight *flight)
 {
-    struct spw_pool *pool = flight->pool;
+    struct spw_pool *pool = flight->pieces.pool;
     account_add_foreign(&pool->account, -(int64_t)flight->chunks.foreign_bytes);
     spw_chunks_clear(&flight->chunks);
+    pieces_free(&flight->pieces);
     if (flight->buffer)
         buffer_release(flight->buffer);
     allocator_release(pool->allocator, flight, sizeof(*flight));
@@ -153,7 +180,7 @@ void run_wake(spw_waker *waker)
 /* Moves the flight's chunks to `out`; the foreign ones are the queue's to count again. */
 static void chunks_hand_over(struct flight *flight, spw_chunks *out)
 {
-    account_add_foreign(&flight->pool->account, -(int64_t)flight->chunks.foreign_bytes);
+    account_add_foreign(&flight->pieces.pool->account, -(int64_t)flight->chunks.foreign_bytes);
     spw_chunks_join(out, &flight->chunks);
 }
 
@@ -183,7 +210,7 @@ static int fetch_writing(struct run *run, spw_chunks *out)
     } else {
         chunks_hand_over(flight, out); /* the device reads a staging buffer */
     }
-    flight->orphan = true;
+    flight->pieces.orphan = true;
     return 0;
 }
 
@@ -231,7 +258,7 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
     *fetched = FETCHED_OPEN;
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
-        if (engine_cancel(pool->engine, &run->flight->job)) {
+        if (pieces_cancel(&run->flight->pieces)) {
             flight_uncharge(run->flight);
             chunks_hand_over(run->flight, out);
             count_elided(run);
@@ -301,7 +328,7 @@ static int run_hurry(struct run *run)
         pool_count(pool, late_runs_total, 1);
     }
     if (state == RUN_READING)
-        engine_hurry(pool->engine, &run->flight->job);
+        pieces_hurry(&run->flight->pieces);
     pthread_mutex_unlock(&pool->lock);
     return state == RUN_STORED ? run_load(run, true) : 0;
 }
@@ -370,12 +397,12 @@ static void run_drop(spw_handle *handle)
     pthread_mutex_lock(&pool->lock);
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
-        if (engine_cancel(pool->engine, &run->flight->job)) {
+        if (pieces_cancel(&run->flight->pieces)) {
             flight_uncharge(run->flight);
             count_elided(run);
             break;
         }
-        run->flight->orphan = true;
+        run->flight->pieces.orphan = true;
         close = false;
         break;
     case RUN_HELD:
@@ -383,14 +410,14 @@ static void run_drop(spw_handle *handle)
         count_elided(run);
         break;
     case RUN_WRITING:
-        run->flight->orphan = true;
+        run->flight->pieces.orphan = true;
         close = false;
         break;
     case RUN_READING:
         pool_count(pool, wasted_runs_total, 1);
-        if (engine_cancel(pool->engine, &run->flight->job))
+        if (pieces_cancel(&run->flight->pieces))
             break;
-        run->flight->orphan = true;
+        run->flight->pieces.orphan = true;
         close = false;
         break;
     case RUN_LOADED:
@@ -433,7 +460,7 @@ static bool run_is_ready(const struct run *run)
 {
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
-        return engine_is_pending(run->pool->engine, &run->flight->job);
+        return pieces_are_pending(&run->flight->pieces);
     case RUN_WRITING:
         return !run->flight->busy;
     case RUN_STORED:

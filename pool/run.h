@@ -14,6 +14,7 @@
 #ifndef SPILLWAY_POOL_RUN_H
 #define SPILLWAY_POOL_RUN_H
 
+#include "pieces.h"
 #include "pool.h"
 #include "slot.h"
 
@@ -72,24 +73,25 @@ struct run {
 
 _Static_assert(sizeof(struct run) <= 128, "resident metadata per run");
 
-/* All of it guarded by the pool's lock, or used by the engine's thread alone while `busy`. */
+/* Guarded by the pool's lock, or used by the engine's threads alone while they move it. */
 struct flight {
-    struct job job; /* first */
-    struct spw_pool *pool;
-    struct run *run;       /* may be gone once the flight is off it */
-    spw_chunks chunks;     /* what is to be written, or what was loaded */
-    struct buffer *buffer; /* staging or read buffer */
-    unsigned char *region; /* where the region is in memory, when it is whole */
-    uint64_t checksum;     /* so far */
-    uint64_t charge_bytes; /* of the window */
-    uint32_t piece;
+    struct pieces pieces;      /* first */
+    struct run *run;           /* may be gone once the flight is off it */
+    spw_chunks chunks;         /* what is to be written, or what was loaded */
+    struct buffer *buffer;     /* to read to */
+    unsigned char *region;     /* where the region is in a slab */
+    _Atomic uint64_t checksum; /* so far */
+    uint64_t charge_bytes;     /* of the window */
     uint32_t attempts;
-    bool busy;   /* the engine's thread reads `chunks` */
-    bool orphan; /* the run was taken or dropped: finish, then free everything */
+    bool busy;   /* an engine thread reads chunks that a fetch would take away */
     bool direct; /* written straight from a slab's pages */
-    bool issued; /* the device has seen it */
     struct run *held_prev, *held_next; /* the pool's list of held runs */
 };
+
+static inline struct flight *flight_of(struct pieces *pieces)
+{
+    return (struct flight *)pieces;
+}
 
 /* Bytes of a run's lengths table. */
 static inline uint64_t run_table_bytes(uint32_t count)
@@ -128,9 +130,15 @@ static inline struct extent *run_extent(struct run *run, uint32_t index)
     return run_pieces(run) > 1 ? &run->at.extents[index] : &run->at.extent;
 }
 
-/* The checksum of the payload and table in one piece, which is at `data`. */
-uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigned char *data,
-                            uint64_t checksum);
+/*
+ * What one piece, which is at `data`, adds to the checksum of the run's payload and table: a sum,
+ * since pieces may come in any order, of hashes that depend on where each belongs. 0 where
+ * checksums are off.
+ */
+uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigned char *data);
+
+/* Finds extents for the whole region. May call fallocate. Returns 0 or -errno. */
+int run_open_extents(struct run *run);
 
 /*
  * Makes a run and its flight of the chunks, which move in. Holds a reference on

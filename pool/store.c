@@ -11,14 +11,9 @@
 /* After this many failed writes a run is held. Each failure withdraws a directory. */
 enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
 
-static struct flight *flight_of(struct job *job)
-{
-    return (struct flight *)job;
-}
-
 void flight_uncharge(struct flight *flight)
 {
-    atomic_fetch_sub(&flight->pool->in_flight_bytes, flight->charge_bytes);
+    atomic_fetch_sub(&flight->pieces.pool->in_flight_bytes, flight->charge_bytes);
     flight->charge_bytes = 0;
 }
 
@@ -43,11 +38,10 @@ static void gather(void *context, unsigned char *to)
     }
 }
 
-/* Copies one piece of the region of a staged run to the staging buffer. */
-static void gather_piece(struct flight *flight, struct piece piece)
+/* Copies one piece of the region of a staged run to a staging buffer. */
+static void gather_piece(struct flight *flight, struct piece piece, unsigned char *to)
 {
     const struct run *run = flight->run;
-    unsigned char *to = flight->buffer->base;
     uint64_t filled = run_total_bytes(run), copied = run->bytes;
     if (run->count > 1) { /* several chunks always fit one piece */
         gather(flight, to);
@@ -125,131 +119,125 @@ static const unsigned char *chunks_own_pages(const struct spw_pool *pool, const 
     return buffer_of(pool, bytes) ? bytes->data : NULL;
 }
 
-/* Finds where the region lies: in the slab's own pages if the bytes are the pool's, else in
- * staging. */
-static int region_find(struct flight *flight)
+/* Finds where the region lies: in the slab's own pages if the bytes are the pool's, else nowhere
+ * yet. */
+static void region_find(struct flight *flight)
 {
     struct run *run = flight->run;
     const unsigned char *pages = chunks_own_pages(run->pool, &flight->chunks);
     run->skip = 0;
     flight->direct = pages != NULL;
-    if (pages) {
-        run->skip = (uint16_t)((uintptr_t)pages & (REGION_ALIGN - 1));
-        flight->region = (unsigned char *)(uintptr_t)pages - run->skip; /* a write only reads it */
-        return 0;
-    }
-    if (flight->buffer)
-        return 0;
-    uint64_t bytes_needed = run_piece(run, 0).len;
-    /* The window counts staging too, so that forcing it stays within the budget's slack. */
-    int err = buffer_acquire(&run->pool->buffers, bytes_needed, USE_STAGING, CLAIM_FORCE,
-                             &flight->buffer);
-    buffers_reap(&run->pool->buffers);
-    return err;
+    if (!pages)
+        return;
+    run->skip = (uint16_t)((uintptr_t)pages & (REGION_ALIGN - 1));
+    flight->region = (unsigned char *)(uintptr_t)pages - run->skip; /* a write only reads it */
 }
 
-/* Finds all extents of the region before the first byte is written. */
-static int extents_open(struct run *run)
+/* Staging for one lane. */
+static int staging_open(struct flight *flight, struct lane *lane, enum buffer_claim claim)
 {
-    struct spw_pool *pool = run->pool;
-    uint32_t pieces = run_pieces(run), found = 0;
-    int err = 0;
-    if (pieces > 1) {
-        run->at.extents = allocator_zeroed(pool->allocator, pieces * sizeof(struct extent));
-        if (!run->at.extents)
-            return -ENOMEM;
-    }
-    while (!err && found < pieces) {
-        err = disk_alloc(pool->disk, run_piece(run, found).len, run_extent(run, found));
-        found += !err;
-    }
-    if (!err)
-        return 0;
-    while (found-- > 0)
-        disk_free(pool->disk, run_extent(run, found));
-    if (pieces > 1)
-        allocator_release(pool->allocator, run->at.extents, pieces * sizeof(struct extent));
+    struct buffers *buffers = &flight->pieces.pool->buffers;
+    uint64_t bytes = run_piece(flight->run, 0).len;
+    int err = buffer_acquire(buffers, bytes, USE_STAGING, claim, &lane->staging);
+    buffers_reap(buffers);
     return err;
 }
 
 static int store_on_disk(struct flight *flight)
 {
     struct run *run = flight->run;
-    int err = region_find(flight);
+    region_find(flight);
+    /* The window counts the first staging buffer too, so that forcing it stays within the budget's
+     * slack. */
+    struct lane *lane = flight->pieces.starter;
+    int err = flight->direct || lane->staging ? 0 : staging_open(flight, lane, CLAIM_FORCE);
     if (!err)
-        err = extents_open(run);
+        err = run_open_extents(run);
     if (err)
         return err;
     run->place = PLACE_DISK;
-    flight->checksum = checksum_identity(run->pool->id, run->id, run->bytes);
+    flight->pieces.count = run_pieces(run);
+    atomic_store(&flight->checksum, 0);
     return 0;
 }
 
-/* Gets the next piece ready for the device. */
-static void store_piece(struct flight *flight)
-{
-    struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
-    struct piece piece = run_piece(run, flight->piece);
-    const struct extent *extent = run_extent(run, flight->piece);
-    unsigned char *data = flight->direct ? flight->region + piece.offset : flight->buffer->base;
-    if (!flight->direct)
-        gather_piece(flight, piece);
-    if (pool->checksum != CHECKSUM_OFF)
-        flight->checksum = run_piece_checksum(run, flight->piece, data, flight->checksum);
-    struct job *job = &flight->job;
-    job->file = extent->dir;
-    job->align = disk_align(pool->disk, extent->dir);
-    job->buffer = data;
-    job->len = piece.len;
-    job->offset = extent->offset;
-}
+/* ---- the pieces ---- */
 
-/* ---- the job ---- */
-
-/* Picks a tier, unless that is done. Returns as a job's prepare does. */
+/* Picks a tier. Returns as a job's prepare does. */
 static int store_pick(struct flight *flight)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    if (run->place == PLACE_NONE) {
-        if (store_adopted(flight) || (pool->memtier && store_in_memory(flight) == 0)) {
-            flight->job.result = 0;
-            return JOB_DONE;
-        }
-        int err = pool->disk ? store_on_disk(flight) : -ENOSPC;
-        if (err)
-            return err;
-    }
-    store_piece(flight);
-    flight->issued = true;
-    return JOB_ISSUE;
+    if (store_adopted(flight) || (pool->memtier && store_in_memory(flight) == 0))
+        return JOB_DONE;
+    int err = pool->disk ? store_on_disk(flight) : -ENOSPC;
+    return err ? err : JOB_ISSUE;
 }
 
-static int store_prepare(struct job *job)
+/* The chunks may be taken away again. */
+static void store_let_go(struct flight *flight, bool wake)
 {
-    struct flight *flight = flight_of(job);
-    struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
-    pthread_mutex_lock(&pool->lock);
-    bool orphan = flight->orphan;
-    if (!orphan) {
-        run->state = RUN_WRITING;
-        flight->busy = true;
-    }
-    pthread_mutex_unlock(&pool->lock);
-    flight->issued = false;
-    if (orphan)
-        return -ECANCELED;
-    int err = store_pick(flight);
+    struct spw_pool *pool = flight->pieces.pool;
     pthread_mutex_lock(&pool->lock);
     flight->busy = false;
-    spw_waker *waker = err == JOB_ISSUE ? run_take_waker(run) : NULL;
+    spw_waker *waker = wake && !flight->pieces.orphan ? run_take_waker(flight->run) : NULL;
     if (atomic_load(&pool->waiters))
         pthread_cond_broadcast(&pool->progress);
     pthread_mutex_unlock(&pool->lock);
-    run_wake(waker); /* its bytes can be handed over now */
-    return err;
+    run_wake(waker);
+}
+
+static int store_begin(struct pieces *pieces)
+{
+    struct flight *flight = flight_of(pieces);
+    struct spw_pool *pool = pieces->pool;
+    pthread_mutex_lock(&pool->lock);
+    flight->run->state = RUN_WRITING;
+    flight->busy = true;
+    pthread_mutex_unlock(&pool->lock);
+    int rc = store_pick(flight);
+    if (rc != JOB_ISSUE)
+        store_let_go(flight, false);
+    return rc;
+}
+
+/* Foreign bytes need staging in each lane, if there is room for it. */
+static bool store_widen(struct pieces *pieces, struct lane *lane)
+{
+    struct flight *flight = flight_of(pieces);
+    struct spw_pool *pool = pieces->pool;
+    if (flight->direct)
+        return true;
+    if (staging_open(flight, lane, CLAIM_WITHIN))
+        return false;
+    uint64_t bytes = lane->staging->capacity;
+    pthread_mutex_lock(&pool->lock);
+    flight->charge_bytes += bytes;
+    atomic_fetch_add(&pool->in_flight_bytes, bytes);
+    pthread_mutex_unlock(&pool->lock);
+    return true;
+}
+
+/* Gets a piece ready for the device. */
+static int store_ready(struct pieces *pieces, struct lane *lane)
+{
+    struct flight *flight = flight_of(pieces);
+    struct run *run = flight->run;
+    struct piece piece = run_piece(run, lane->index);
+    const struct extent *extent = run_extent(run, lane->index);
+    unsigned char *data = flight->direct ? flight->region + piece.offset : lane->staging->base;
+    if (!flight->direct)
+        gather_piece(flight, piece, data);
+    atomic_fetch_add(&flight->checksum, run_piece_checksum(run, lane->index, data));
+    struct job *job = &lane->job;
+    job->file = extent->dir;
+    job->align = disk_align(pieces->pool->disk, extent->dir);
+    job->buffer = data;
+    job->len = piece.len;
+    job->offset = extent->offset;
+    if (lane->index == 0)
+        store_let_go(flight, true); /* its bytes can be handed over now */
+    return 0;
 }
 
 void count_stored(struct run *run, bool direct)
@@ -270,16 +258,17 @@ static void store_end(struct flight *flight, int result)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    struct buffer *staging = flight->buffer;
-    flight->buffer = NULL;
+    pieces_free(&flight->pieces); /* staging */
     pthread_mutex_lock(&pool->lock);
-    bool orphan = flight->orphan;
+    bool orphan = flight->pieces.orphan;
     flight_uncharge(flight);
+    flight->busy = false;
     spw_waker *waker = NULL;
     if (!orphan) {
         waker = run_take_waker(run);
         if (result == 0) {
-            run->checksum = run->place == PLACE_DISK ? flight->checksum : run->checksum;
+            run->checksum =
+                run->place == PLACE_DISK ? atomic_load(&flight->checksum) : run->checksum;
             run->state = RUN_STORED;
             run->flight = NULL;
             pool->held_backoff_ns = 0;
@@ -292,8 +281,6 @@ static void store_end(struct flight *flight, int result)
         }
     }
     pthread_mutex_unlock(&pool->lock);
-    if (staging)
-        buffer_release(staging);
     if (orphan)
         run_close(run);
     else if (result == 0)
@@ -304,38 +291,34 @@ static void store_end(struct flight *flight, int result)
 
 /* A write failed: the directory rests or is withdrawn, and the run tries elsewhere. Returns whether
  * it does. */
-static bool store_again(struct flight *flight, int err)
+static bool store_again(struct flight *flight, int err, uint32_t index)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    unsigned dir = run_extent(run, flight->piece)->dir;
+    unsigned dir = run_extent(run, index)->dir;
     if (err != -ENOSPC && err != -EDQUOT) /* those the disk tier counts */
         pool_count(pool, write_errors_total, 1);
     run_free_extents(run);
     disk_write_failed(pool->disk, dir, err);
-    flight->piece = 0;
     return ++flight->attempts < WRITE_ATTEMPTS;
 }
 
-static void store_complete(struct job *job)
+static bool store_ended(struct pieces *pieces, int err, uint32_t index)
 {
-    struct flight *flight = flight_of(job);
-    struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
-    int result = job->result;
-    bool again = false;
-    if (flight->issued && result < 0) {
-        again = store_again(flight, result);
-    } else if (flight->issued && flight->piece + 1 < run_pieces(run)) {
-        flight->piece++;
-        again = true;
-    }
-    /* An orphan that is submitted again ends in prepare; what it has on disk is freed with it. */
-    if (again)
-        engine_submit(pool->engine, job, false);
-    else
-        store_end(flight, result);
+    struct flight *flight = flight_of(pieces);
+    /* An orphan that begins again ends there; what it has on disk is freed with it. */
+    if (err && index != UINT32_MAX && store_again(flight, err, index))
+        return true;
+    store_end(flight, err);
+    return false;
 }
+
+static const struct pieces_ops store_ops = {
+    .begin = store_begin,
+    .widen = store_widen,
+    .ready = store_ready,
+    .ended = store_ended,
+};
 
 void run_stage(struct run *run)
 {
@@ -346,10 +329,8 @@ void run_stage(struct run *run)
     if (staging > RUN_MAX_BYTES)
         staging = RUN_MAX_BYTES;
     flight->charge_bytes = run->bytes + staging;
-    flight->piece = flight->attempts = 0;
-    flight->issued = false;
-    flight->job = (struct job){
-        .op = JOB_WRITE, .prepare = store_prepare, .complete = store_complete, .align = 1};
+    flight->attempts = 0;
     atomic_fetch_add(&pool->in_flight_bytes, flight->charge_bytes);
-    engine_submit(pool->engine, &flight->job, false);
+    pieces_init(&flight->pieces, pool, &store_ops, JOB_WRITE, false);
+    pieces_start(&flight->pieces);
 }

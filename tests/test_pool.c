@@ -612,8 +612,8 @@ Test(pool, head_overtakes)
     struct engine *engine = hand.bed.pool->engine;
     cr_assert_eq(head->ops->prefetch(head, SPILLWAY_FETCH_HEAD), 0);
     cr_assert_eq(hurried->ops->prefetch(hurried, SPILLWAY_FETCH_HEAD), 0);
-    cr_assert(engine_is_pending(engine, &((struct run *)head)->flight->job));
-    cr_assert(engine_is_pending(engine, &((struct run *)hurried)->flight->job));
+    cr_assert(engine_is_pending(engine, &((struct run *)head)->flight->pieces.first.job));
+    cr_assert(engine_is_pending(engine, &((struct run *)hurried)->flight->pieces.first.job));
     cr_assert_eq(bed_stats(&hand.bed).late_runs_total, 2);
     gate_open();
     cr_assert_eq(fetch(head, 0, &out), 0);
@@ -829,9 +829,9 @@ Test(pool, failed_demotion_leaves_the_run_in_memory)
 {
     struct hand hand;
     spw_chunks out;
-    demote_begin(&hand, stream_chunks(3, 1, 3 * MIB));
+    demote_begin(&hand, stream_chunks(3, 1, 11 * MIB));
     fault_fail(FAULT_PWRITE, 0, FAULT_ALWAYS, -EIO);
-    gate_open(); /* the first piece passes, the second fails */
+    gate_open(); /* the first pieces pass, the others fail */
     wait_state(hand.handles[0], RUN_STORED);
     spw_stats stats = bed_quiet(&hand.bed);
     cr_assert_eq(stats.disk_stored_bytes, 0);
@@ -840,7 +840,7 @@ Test(pool, failed_demotion_leaves_the_run_in_memory)
     uint64_t reads = fault_calls(FAULT_PREAD);
     cr_assert_eq(fetch(hand.handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
     cr_assert_eq(fault_calls(FAULT_PREAD), reads);
-    cr_assert(chunks_are(&out, 3, 1, 3 * MIB));
+    cr_assert(chunks_are(&out, 3, 1, 11 * MIB));
     nothing_stored(&hand);
 }
 
@@ -853,7 +853,7 @@ Test(pool, demotion_without_memory_changes_nothing)
     hand_spill(&hand, stream_chunks(3, 1, 5 * MIB));
     wait_state(hand.handles[0], RUN_STORED);
     bed_quiet(&hand.bed);
-    for (uint64_t n = 1; n <= 3; n++) {
+    for (uint64_t n = 1; n <= 2; n++) {
         fault_alloc_after(n);
         cr_assert_eq(spw_pool_demote(hand.bed.pool, UINT64_MAX, &started), -ENOMEM);
         cr_assert_eq(started, 0);
@@ -863,6 +863,26 @@ Test(pool, demotion_without_memory_changes_nothing)
     cr_assert_eq(fetch_nowait(hand.handles[0], &out), 0);
     cr_assert(chunks_are(&out, 3, 1, 5 * MIB));
     nothing_stored(&hand);
+}
+
+/* Once it has begun, it goes on with less, or leaves the run where it is. */
+Test(pool, demotion_with_little_memory_loses_nothing)
+{
+    struct hand hand;
+    spw_chunks out;
+    for (uint64_t n = 3; n <= 8; n++) {
+        hand_open(&hand, both, 1);
+        hand_spill(&hand, stream_chunks(3, 1, 5 * MIB));
+        wait_state(hand.handles[0], RUN_STORED);
+        bed_quiet(&hand.bed);
+        fault_alloc_after(n);
+        cr_assert_eq(spw_pool_demote(hand.bed.pool, UINT64_MAX, NULL), 0);
+        wait_state(hand.handles[0], RUN_STORED);
+        fault_alloc_after(0);
+        cr_assert_eq(fetch(hand.handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
+        cr_assert(chunks_are(&out, 3, 1, 5 * MIB));
+        hand_close(&hand);
+    }
 }
 
 Test(pool, demotion_needs_both_tiers)
