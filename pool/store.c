@@ -174,7 +174,7 @@ static int store_pick(struct flight *flight)
     return err ? err : JOB_ISSUE;
 }
 
-/* The chunks may be taken away again. */
+/* The bytes can be handed over again: tells whoever waits for that. */
 static void store_let_go(struct flight *flight, bool wake)
 {
     struct spw_pool *pool = flight->pieces.pool;
@@ -196,8 +196,9 @@ static int store_begin(struct pieces *pieces)
     flight->busy = true;
     pthread_mutex_unlock(&pool->lock);
     int rc = store_pick(flight);
-    if (rc != JOB_ISSUE)
-        store_let_go(flight, false);
+    /* One chunk is shared with whoever fetches it; several are moved, so they are copied first. */
+    if (rc != JOB_ISSUE || flight->run->count == 1)
+        store_let_go(flight, rc == JOB_ISSUE);
     return rc;
 }
 
@@ -235,8 +236,8 @@ static int store_ready(struct pieces *pieces, struct lane *lane)
     job->buffer = data;
     job->len = piece.len;
     job->offset = extent->offset;
-    if (lane->index == 0)
-        store_let_go(flight, true); /* its bytes can be handed over now */
+    if (run->count > 1)
+        store_let_go(flight, true);
     return 0;
 }
 
