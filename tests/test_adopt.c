@@ -573,7 +573,7 @@ Test(adopt, no_memory_for_a_demotion)
     hand_open(&hand, both, 1);
     struct run *run = hand_spill(&hand, stream_piece(1, CHUNK));
     wait_for(run, RUN_STORED, PLACE_MEMORY);
-    for (unsigned n = 1; n <= 3; n++) { /* the demotion, its extents, an owner */
+    for (unsigned n = 1; n <= 2; n++) { /* the demotion, an owner */
         fault_alloc_after(n);
         cr_assert_eq(spw_pool_demote(hand.bed.pool, UINT64_MAX, NULL), -ENOMEM);
         cr_assert_eq(run->state, RUN_STORED);
