@@ -15,6 +15,10 @@
 /* The largest node number that a Linux kernel can be built for. */
 enum { MAX_NODE = 1023 };
 
+enum { MAX_DEPTH = 64 };
+#define MIN_REQUEST_BYTES (UINT64_C(4) << 10)
+#define MAX_REQUEST_BYTES (UINT64_C(1) << 30)
+
 enum { ALLOW_AUTO = 1, ALLOW_OFF = 2, ALLOW_ZERO = 4 };
 
 /* `text` is trimmed, not empty and shorter than SETTINGS_TEXT. */
@@ -88,6 +92,57 @@ static void amount_format(const struct option_row *row, const struct settings *s
         (void)snprintf(out, SETTINGS_TEXT, "off");
     else
         units_format_bytes(amount->bytes, out, SETTINGS_TEXT);
+}
+
+/* --- numbers, 0 for auto --- */
+
+static int depth_parse(const struct option_row *row, const char *text, struct settings *settings)
+{
+    unsigned value = 0;
+
+    if (!text_equal(text, "auto")) {
+        for (; *text >= '0' && *text <= '9' && value <= MAX_DEPTH; text++)
+            value = value * 10 + (unsigned)(*text - '0');
+        if (*text != '\0' || value == 0 || value > MAX_DEPTH)
+            return -EINVAL;
+    }
+    *(unsigned *)member(row, settings) = value;
+    return 0;
+}
+
+static void depth_format(const struct option_row *row, const struct settings *settings,
+                         char out[SETTINGS_TEXT])
+{
+    unsigned value = *(const unsigned *)member_const(row, settings);
+
+    if (value == 0)
+        (void)snprintf(out, SETTINGS_TEXT, "auto");
+    else
+        (void)snprintf(out, SETTINGS_TEXT, "%u", value);
+}
+
+static int request_parse(const struct option_row *row, const char *text, struct settings *settings)
+{
+    uint64_t bytes = 0;
+
+    if (!text_equal(text, "auto")) {
+        if (units_parse_bytes(text, &bytes) != 0 || bytes < MIN_REQUEST_BYTES ||
+            bytes > MAX_REQUEST_BYTES || (settings->strict && unit_is_doubtful(text)))
+            return -EINVAL;
+    }
+    *(uint32_t *)member(row, settings) = (uint32_t)bytes;
+    return 0;
+}
+
+static void request_format(const struct option_row *row, const struct settings *settings,
+                           char out[SETTINGS_TEXT])
+{
+    uint32_t bytes = *(const uint32_t *)member_const(row, settings);
+
+    if (bytes == 0)
+        (void)snprintf(out, SETTINGS_TEXT, "auto");
+    else
+        units_format_bytes(bytes, out, SETTINGS_TEXT);
 }
 
 /* --- switches --- */
@@ -356,6 +411,8 @@ WORDS_TYPE(timing, [TIMING_AUTO] = "auto", [TIMING_ALL] = "all", [TIMING_OFF] = 
 WORDS_TYPE(
     level, [SPILLWAY_LOG_OFF] = "off", [SPILLWAY_LOG_ERROR] = "error",
     [SPILLWAY_LOG_WARN] = "warning", [SPILLWAY_LOG_INFO] = "info", [SPILLWAY_LOG_DEBUG] = "debug");
+OWN_TYPE(depth);
+OWN_TYPE(request);
 OWN_TYPE(toggle);
 OWN_TYPE(tiers);
 OWN_TYPE(nodes);

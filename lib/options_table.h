@@ -41,6 +41,13 @@
       "what the disk tier may hold in all its directories; auto is 50%")                           \
     X(engine, ENGINE, engine, engine, "auto", "io_uring, threads, or auto",                        \
       "how scratch files are read and written; auto tries io_uring first")                         \
+    X(depth, DEPTH, depth, depth, "auto", "1 to 64, or auto",                                      \
+      "reads or writes of scratch files in flight at most; auto finds out on the device itself; "  \
+      "without io_uring at most 4")                                                                \
+    X(request, REQUEST, request_bytes, request, "auto",                                            \
+      OPTIONS_BYTES " from 4KiB to 1GiB, or auto",                                                 \
+      "larger reads and writes go in parts of at most this size, side by side, with io_uring; "    \
+      "auto finds out on the device itself")                                                       \
     X(seal, SEAL, seal, seal, "recycle", "recycle or strict",                                      \
       "seals of memory segments: recycled warm, or immutable even for this process")               \
     X(mlock, MLOCK, mlock, toggle, "off", "on or off",                                             \

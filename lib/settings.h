@@ -42,6 +42,8 @@ struct settings {
     unsigned dir_count;       /* 0: not set */
     struct amount disk_limit; /* percent is of what is free at start; auto is 50% */
     enum engine_kind engine;
+    unsigned depth;         /* 0: auto */
+    uint32_t request_bytes; /* 0: auto */
     enum seal_mode seal;
     bool mlock;
     enum huge_mode huge_pages;

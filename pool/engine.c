@@ -149,8 +149,8 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
 {
     bool wake;
 
-    job->done = 0;
-    job->stalls = 0;
+    job->issued = 0;
+    job->requests = 0;
     job->result = 0;
     pthread_mutex_lock(&engine->lock);
     if (job->completing) { /* out of its own `complete`: it has not ended after all */
@@ -175,21 +175,18 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
         engine->ops->wake(engine, false);
 }
 
-static void outstanding_less_locked(struct engine *engine)
+void engine_ended_locked(struct engine *engine, unsigned count)
 {
-    engine->outstanding--;
-    engine->ended++;
-    if (engine->watchers > 0)
+    engine->outstanding -= count;
+    engine->ended += count;
+    if (count > 0 && engine->watchers > 0)
         pthread_cond_broadcast(&engine->idle);
 }
 
-void engine_complete(struct engine *engine, struct job *job)
+void engine_complete(struct job *job)
 {
     job->completing = true;
     job->complete(job);
-    pthread_mutex_lock(&engine->lock);
-    outstanding_less_locked(engine);
-    pthread_mutex_unlock(&engine->lock);
 }
 
 void engine_wait_idle(struct engine *engine)
@@ -212,7 +209,7 @@ bool engine_cancel(struct engine *engine, struct job *job)
     if (was_pending) {
         list_remove(engine, job);
         job->pending = false;
-        outstanding_less_locked(engine);
+        engine_ended_locked(engine, 1);
     }
     pthread_mutex_unlock(&engine->lock);
     return was_pending;
@@ -274,30 +271,39 @@ uint64_t engine_oldest_ns(const struct engine *engine)
     return now_ns > oldest ? now_ns - oldest : 1;
 }
 
-uint64_t engine_syscalls(const struct engine *engine)
+void engine_info(const struct engine *engine, struct engine_info *out)
 {
-    return atomic_load_explicit(&engine->syscalls, memory_order_relaxed);
+    out->syscalls = atomic_load_explicit(&engine->syscalls, memory_order_relaxed);
+    out->requests = atomic_load_explicit(&engine->requests, memory_order_relaxed);
+    out->wakeups = atomic_load_explicit(&engine->wakeups, memory_order_relaxed);
+    engine->ops->tuning(engine, JOB_WRITE, &out->write);
+    engine->ops->tuning(engine, JOB_READ, &out->read);
 }
+
+/* --- what the kinds note --- */
 
 void engine_count_syscall(struct engine *engine)
 {
     atomic_fetch_add_explicit(&engine->syscalls, 1, memory_order_relaxed);
 }
 
-void engine_request_begin(struct engine *engine, unsigned slot)
+void engine_count_wakeup(struct engine *engine)
 {
-    uint64_t now_ns = engine->os->clock_ns();
+    atomic_fetch_add_explicit(&engine->wakeups, 1, memory_order_relaxed);
+}
 
+void engine_request_begin(struct engine *engine, unsigned slot, uint64_t now_ns)
+{
     atomic_store_explicit(&engine->request_start_ns[slot], now_ns > 0 ? now_ns : 1,
                           memory_order_relaxed);
 }
 
-void engine_request_end(struct engine *engine, unsigned slot, enum job_op op)
+void engine_request_end(struct engine *engine, unsigned slot, enum job_op op, uint64_t now_ns)
 {
     uint64_t start_ns =
         atomic_exchange_explicit(&engine->request_start_ns[slot], 0, memory_order_relaxed);
-    uint64_t now_ns = engine->os->clock_ns();
 
+    atomic_fetch_add_explicit(&engine->requests, 1, memory_order_relaxed);
     histogram_add(op == JOB_READ ? engine->read_ns : engine->write_ns,
                   now_ns > start_ns ? now_ns - start_ns : 0);
 }
@@ -319,47 +325,36 @@ bool engine_prepare(struct engine *engine, struct job *job)
     return true;
 }
 
-size_t job_request_len(const struct job *job)
-{
-    size_t rest = job->len - job->done;
-
-    return rest < ENGINE_REQUEST_MAX_BYTES ? rest : (size_t)ENGINE_REQUEST_MAX_BYTES;
-}
-
 /* `stalls` is bounded, so that neither a device nor an odd end of file holds a job for ever. */
-static enum job_step job_stalled(struct job *job, int result, unsigned stalls_max,
-                                 enum job_step step)
+static enum request_step request_stalled(struct request *request, unsigned stalls_max,
+                                         enum request_step step)
 {
-    if (++job->stalls < stalls_max)
-        return step;
-    job->result = result;
-    return STEP_FINISHED;
+    return ++request->stalls < stalls_max ? step : STEP_FINISHED;
 }
 
-enum job_step job_advance(struct job *job, ssize_t result)
+enum request_step request_advance(struct request *request, ssize_t result, int *error)
 {
-    size_t rest = job->len - job->done, moved;
+    size_t rest = request->end - request->at, moved;
 
+    *error = result < 0 ? (int)result : -EIO;
     if (result == -EINTR)
-        return job_stalled(job, -EINTR, ENGINE_STALLS_MAX, STEP_AGAIN);
+        return request_stalled(request, ENGINE_STALLS_MAX, STEP_AGAIN);
     if (result == -EAGAIN)
-        return job_stalled(job, -EAGAIN, ENGINE_STALLS_MAX, STEP_PAUSE);
-    if (result <= 0) {
-        job->result = result < 0 ? (int)result : -EIO;
+        return request_stalled(request, ENGINE_STALLS_MAX, STEP_PAUSE);
+    if (result <= 0)
         return STEP_FINISHED;
-    }
     moved = (size_t)result < rest ? (size_t)result : rest;
     if (moved == rest) {
-        job->done = job->len;
-        job->result = 0;
+        request->at = request->end;
+        *error = 0;
         return STEP_FINISHED;
     }
-    if (job->align > 1)
-        moved -= moved % job->align;
+    if (request->job->align > 1)
+        moved -= moved % request->job->align;
     if (moved == 0)
-        return job_stalled(job, -EIO, ENGINE_SHORT_STALLS_MAX, STEP_AGAIN);
-    job->done += moved;
-    job->stalls = 0;
+        return request_stalled(request, ENGINE_SHORT_STALLS_MAX, STEP_AGAIN);
+    request->at += moved;
+    request->stalls = 0;
     return STEP_AGAIN;
 }
 
@@ -368,24 +363,29 @@ void engine_pause(void)
     (void)poll(NULL, 0, ENGINE_PAUSE_MS);
 }
 
-void engine_run_io(struct engine *engine, struct job *job, unsigned slot)
+int engine_run_io(struct engine *engine, struct request *request, unsigned slot)
 {
-    enum job_step step = STEP_AGAIN;
+    const struct os *os = engine->os;
+    const struct job *job = request->job;
+    enum request_step step = STEP_AGAIN;
+    int fd = engine->fds[job->file], error = 0;
 
     while (step != STEP_FINISHED) {
-        int fd = engine->fds[job->file];
-        char *start = (char *)job->buffer + job->done;
-        uint64_t offset = job->offset + job->done;
-        size_t len = job_request_len(job);
+        char *start = (char *)job->buffer + request->at;
+        uint64_t offset = job->offset + request->at;
+        size_t len = request->end - request->at;
         ssize_t result;
 
+        if (len > ENGINE_REQUEST_MAX_BYTES)
+            len = ENGINE_REQUEST_MAX_BYTES;
         if (step == STEP_PAUSE)
             engine_pause();
-        engine_request_begin(engine, slot);
-        result = job->op == JOB_READ ? engine->os->pread(fd, start, len, offset)
-                                     : engine->os->pwrite(fd, start, len, offset);
-        engine_request_end(engine, slot, job->op);
+        engine_request_begin(engine, slot, os->clock_ns());
+        result = job->op == JOB_READ ? os->pread(fd, start, len, offset)
+                                     : os->pwrite(fd, start, len, offset);
+        engine_request_end(engine, slot, job->op, os->clock_ns());
         engine_count_syscall(engine);
-        step = job_advance(job, result);
+        step = request_advance(request, result, &error);
     }
+    return error;
 }

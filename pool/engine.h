@@ -6,6 +6,8 @@
  *  - `prepare` (may be NULL) runs on an engine thread before the I/O and may set
  *    file, buffer, length and offset. It returns JOB_ISSUE, JOB_DONE (no I/O
  *    is needed, `result` is set), or -errno (which becomes the result).
+ *  - a job may be split into several requests, which are in flight together; it is complete when
+ *    all have ended, and its result is 0 or the first error.
  *  - the engine carries on after short counts and EINTR until all `len` bytes
  *    are done; a read that meets the end of the file gives -EIO. After a short count it goes on
  *    from an aligned place (`align`), as direct I/O needs.
@@ -44,10 +46,10 @@ struct job {
     uint64_t offset;
     int result; /* 0 or -errno, set before complete */
     /* the engine's own; all zero before the first submit */
-    size_t done;
-    unsigned stalls; /* rounds in a row that did not move `done` */
-    bool pending;    /* guarded by the engine's lock: queued and not yet taken */
-    bool completing; /* `complete` is running */
+    size_t issued;     /* bytes that requests were made for */
+    unsigned requests; /* that have not ended */
+    bool pending;      /* guarded by the engine's lock: queued and not yet taken */
+    bool completing;   /* `complete` is running */
 };
 
 struct engine_config {
@@ -55,8 +57,10 @@ struct engine_config {
     const spw_allocator *allocator; /* never NULL */
     struct log *log;
     enum engine_kind kind;
-    unsigned depth; /* requests in flight at most; 0: the engine's default */
-    const int *fds; /* scratch files; copied; may be empty */
+    unsigned depth;         /* requests in flight at most; 0: found out (see calibrate.h) */
+    uint32_t request_bytes; /* larger jobs are split; 0: found out; threads do not split */
+    uint64_t window_bytes;  /* of jobs under way at most, as far as is known; 0: it is not */
+    const int *fds;         /* scratch files; copied; may be empty */
     unsigned fd_count;
     struct histogram *write_ns, *read_ns; /* of requests; NULL: not kept */
 };
@@ -100,7 +104,17 @@ const char *engine_name(const struct engine *engine);
 /* Age of the oldest request handed to the kernel, 0 when there is none; any thread. */
 uint64_t engine_oldest_ns(const struct engine *engine);
 
-/* System calls that carried I/O so far. */
-uint64_t engine_syscalls(const struct engine *engine);
+/* What it has done so far, and how it does it. */
+struct engine_info {
+    uint64_t syscalls; /* that carried I/O */
+    uint64_t requests; /* that ended */
+    uint64_t wakeups;  /* times that a thread slept and was woken */
+    struct engine_tuning {
+        unsigned depth;         /* requests in flight at most */
+        uint32_t request_bytes; /* of one request at most; 0: not split */
+        bool measured;          /* found out on this device, neither a default nor forced */
+    } write, read;
+};
+void engine_info(const struct engine *engine, struct engine_info *out);
 
 #endif

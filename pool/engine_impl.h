@@ -6,18 +6,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "calibrate.h"
 #include "engine.h"
 
 enum {
     ENGINE_THREADS_MAX = 4,
-    ENGINE_DEPTH_MAX = 64,        /* requests in flight, of either engine */
-    ENGINE_PAUSE_MS = 1,          /* before EAGAIN is tried again */
+    ENGINE_DEPTH_MAX = CALIBRATE_DEPTH_MAX, /* requests in flight, of either engine */
+    ENGINE_PAUSE_MS = 1,                    /* before EAGAIN is tried again */
     ENGINE_STALLS_MAX = 1000,     /* EINTR and EAGAIN in a row before a job fails with it */
     ENGINE_SHORT_STALLS_MAX = 16, /* counts too short for one aligned step in a row, then -EIO */
 };
 
-/* One request moves at most this much; the kernel stops just below 2 GiB. */
-#define ENGINE_REQUEST_MAX_BYTES (UINT64_C(1) << 30)
+/* One system call moves at most this much; the kernel stops just below 2 GiB. */
+#define ENGINE_REQUEST_MAX_BYTES ((size_t)1 << 30)
 
 _Static_assert(ENGINE_THREADS_MAX <= ENGINE_DEPTH_MAX, "each thread has a request of its own");
 
@@ -29,6 +30,8 @@ struct engine_ops {
     void (*wake)(struct engine *engine, bool all);
     /* Frees what start() made; the threads are gone. */
     void (*release)(struct engine *engine);
+    /* How requests of this direction are made. Any thread. */
+    void (*tuning)(const struct engine *engine, enum job_op op, struct engine_tuning *out);
 };
 
 struct engine {
@@ -58,7 +61,7 @@ struct engine {
 
     /* When each request was handed to the kernel; 0: none. Relaxed, for looking only. */
     _Atomic uint64_t request_start_ns[ENGINE_DEPTH_MAX];
-    _Atomic uint64_t syscalls;
+    _Atomic uint64_t syscalls, requests, wakeups;
     struct histogram *write_ns, *read_ns; /* NULL: not kept */
 
     unsigned fd_count;
@@ -67,35 +70,44 @@ struct engine {
 
 extern const struct engine_ops engine_threads_ops, engine_uring_ops;
 
-/* Both with the engine's lock held; NULL when nothing is pending. */
+/* All three with the engine's lock held. Take: NULL when nothing is pending. */
 struct job *engine_take_locked(struct engine *engine);
 void engine_awake_locked(struct engine *engine);
+/* So many jobs have left for good. */
+void engine_ended_locked(struct engine *engine, unsigned count);
 
 /* Runs `prepare`. True: issue the job; false: its result is set. No lock held. */
 bool engine_prepare(struct engine *engine, struct job *job);
 
-/* Calls `complete`, after which the job may be gone. No lock held. */
-void engine_complete(struct engine *engine, struct job *job);
+/* Calls `complete`, after which the job may be gone; engine_ended_locked() has to follow soon. No
+ * lock held. */
+void engine_complete(struct job *job);
 
-/* What to do with a job after a request for it has ended with a count or -errno. */
-enum job_step {
-    STEP_FINISHED, /* job->result is set */
+/* A part of a job that goes to the kernel by itself. */
+struct request {
+    struct job *job;
+    size_t at, end;  /* of the job's bytes: what is left to move */
+    unsigned stalls; /* rounds in a row that did not move `at` */
+};
+
+/* What to do with a request after it has ended with a count or -errno. */
+enum request_step {
+    STEP_FINISHED, /* *error is 0 or -errno */
     STEP_AGAIN,    /* issue the rest at once */
     STEP_PAUSE,    /* issue the rest a little later */
 };
-enum job_step job_advance(struct job *job, ssize_t result);
+enum request_step request_advance(struct request *request, ssize_t result, int *error);
 
-/* Length of the next request of a job. */
-size_t job_request_len(const struct job *job);
-
-/* Does all of a job's I/O in the calling thread; `slot` is where its time is noted. */
-void engine_run_io(struct engine *engine, struct job *job, unsigned slot);
+/* Does all of a request's I/O in the calling thread; `slot` is where its time is noted. Returns 0
+ * or -errno. */
+int engine_run_io(struct engine *engine, struct request *request, unsigned slot);
 
 /* Notes that a request of this slot is handed to the kernel, and that it has ended. */
-void engine_request_begin(struct engine *engine, unsigned slot);
-void engine_request_end(struct engine *engine, unsigned slot, enum job_op op);
+void engine_request_begin(struct engine *engine, unsigned slot, uint64_t now_ns);
+void engine_request_end(struct engine *engine, unsigned slot, enum job_op op, uint64_t now_ns);
 
 void engine_count_syscall(struct engine *engine);
+void engine_count_wakeup(struct engine *engine);
 
 /* Sleeps for ENGINE_PAUSE_MS. */
 void engine_pause(void);

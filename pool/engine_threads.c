@@ -7,16 +7,18 @@
 
 #include "engine_impl.h"
 
-/* The next job; NULL at the end. Sleeps without a time limit. */
-static struct job *next_job(struct engine *engine)
+/* The next job, after `ended` jobs; NULL at the end. Sleeps without a time limit. */
+static struct job *next_job(struct engine *engine, unsigned ended)
 {
     struct job *job;
 
     pthread_mutex_lock(&engine->lock);
+    engine_ended_locked(engine, ended);
     while (engine->first == NULL && !engine->closing) {
         engine->sleepers++;
         pthread_cond_wait(&engine->wakeup, &engine->lock);
         engine_awake_locked(engine);
+        engine_count_wakeup(engine);
     }
     /* A job that another thread resubmits while we close is taken by that thread at the latest. */
     job = engine_take_locked(engine);
@@ -33,10 +35,13 @@ static void *thread_main(void *argument)
     pthread_mutex_lock(&engine->lock);
     slot = engine->started++;
     pthread_mutex_unlock(&engine->lock);
-    while ((job = next_job(engine)) != NULL) {
-        if (engine_prepare(engine, job))
-            engine_run_io(engine, job, slot);
-        engine_complete(engine, job);
+    for (job = next_job(engine, 0); job != NULL; job = next_job(engine, 1)) {
+        if (engine_prepare(engine, job)) {
+            struct request all = {.job = job, .end = job->len};
+
+            job->result = engine_run_io(engine, &all, slot);
+        }
+        engine_complete(job);
     }
     return NULL;
 }
@@ -76,9 +81,16 @@ static void threads_release(struct engine *engine)
     (void)engine;
 }
 
+static void threads_tuning(const struct engine *engine, enum job_op op, struct engine_tuning *out)
+{
+    (void)op;
+    *out = (struct engine_tuning){.depth = engine->thread_count};
+}
+
 const struct engine_ops engine_threads_ops = {
     .name = "threads",
     .start = threads_start,
     .wake = threads_wake,
     .release = threads_release,
+    .tuning = threads_tuning,
 };

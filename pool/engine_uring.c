@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The io_uring engine: one thread, which makes the ring, fills it, and is the only one to touch
- * it. It sleeps in poll(2) on an event descriptor that both the ring and whoever submits a job
+ * it. It sleeps in read(2) on an event descriptor that both the ring and whoever submits a job
  * write to, never inside io_uring_enter(2).
  *
- * Requests in flight never exceed the depth. So there is always a free place in the submission
- * queue, and completions, which have room for twice as many, cannot overflow.
+ * Each request in flight has a slot, and there are no more slots than places in the submission
+ * queue. So there is always a free place, and completions, which have room for twice as many,
+ * cannot overflow. How many slots may be in use, and how large a request is, a calibration says
+ * for each direction.
  */
 #include <errno.h>
 
@@ -22,27 +24,39 @@
 #include "spillway/errors.h"
 
 enum {
-    DEFAULT_DEPTH = 16,
-    /* So many jobs are prepared, or completed, before the other side gets its turn: both may
-     * copy or sum up data. */
-    TURN_JOBS = 4,
-    /* Refused submissions in a row before the jobs concerned are done without the ring. */
+    /* Completions of one turn; submissions have theirs in between. */
+    TURN_REQUESTS = 16,
+    /* Refused submissions in a row before the requests concerned are done without the ring. */
     SUBMIT_TRIES_MAX = 100,
     OPERATIONS = IORING_OP_WRITE + 1, /* up to the highest-numbered one that we need */
     NO_SLOT = ENGINE_DEPTH_MAX,
 };
-#define PAUSE_NS (ENGINE_PAUSE_MS * UINT64_C(1000000))
+/* So long jobs are prepared, or completed, before the other side gets its turn: both may copy or
+ * sum up data. What is prepared waits even less where the device has nothing to do. */
+#define TURN_NS            UINT64_C(50000)
+#define TURN_DRY_NS        UINT64_C(5000)
+#define PAUSE_NS           (ENGINE_PAUSE_MS * UINT64_C(1000000))
+#define REQUEST_UNIT_BYTES ((size_t)4096)
 
-/* Where a job is between prepare and complete. */
+/* A request between its issue and its end. */
 struct slot {
-    struct job *job;
+    struct request request;
+    size_t bytes;  /* as issued */
     unsigned next; /* in the list of free or of paused slots; NO_SLOT: the last */
 };
+
+/* Writes and reads apart. */
+struct direction {
+    struct calibration calibration;
+    unsigned used;        /* slots */
+    uint64_t ended_bytes; /* requests that have ended in this turn */
+    unsigned ended_requests;
+};
+enum { WRITES, READS, DIRECTIONS };
 
 struct uring {
     struct engine *engine;
     int wake_fd;
-    unsigned depth;
 
     bool reported;   /* guarded by the engine's lock */
     int start_error; /* guarded by the engine's lock; 0 or -errno once reported */
@@ -53,13 +67,30 @@ struct uring {
     bool broken;           /* the ring is refused for good: jobs go on without it */
     bool must_pause;       /* the ring refused something in this round */
     unsigned submit_tries; /* refusals in a row */
-    unsigned used;         /* slots with a job */
-    unsigned in_ring;      /* of these, in the submission queue or the kernel */
+    struct job *current;   /* prepared, and not all of it issued yet */
+    unsigned ended_jobs;   /* complete, and not yet told to the engine */
+    unsigned used;         /* slots with a request */
+    uint64_t flight_bytes; /* of these */
+    unsigned unsent_count; /* slots in the submission queue, in its order */
+    unsigned in_kernel;    /* slots that the kernel has accepted */
     unsigned first_free;
     unsigned first_paused;
     uint64_t resume_ns; /* when the paused ones are issued again */
+    struct direction directions[DIRECTIONS];
+    unsigned unsent[ENGINE_DEPTH_MAX];
     struct slot slots[ENGINE_DEPTH_MAX];
 };
+
+static struct direction *direction_of(struct uring *uring, enum job_op op)
+{
+    return &uring->directions[op == JOB_READ ? READS : WRITES];
+}
+
+static bool has_room(struct uring *uring, enum job_op op)
+{
+    return calibration_has_room(&direction_of(uring, op)->calibration, uring->used,
+                                uring->flight_bytes);
+}
 
 /* --- the ring --- */
 
@@ -101,7 +132,7 @@ static int ring_make(struct uring *uring, unsigned flags)
 {
     int rc = uring->engine->os->ring_allowed();
 
-    return rc < 0 ? rc : io_uring_queue_init(uring->depth, &uring->ring, flags);
+    return rc < 0 ? rc : io_uring_queue_init(ENGINE_DEPTH_MAX, &uring->ring, flags);
 }
 
 static int ring_open(struct uring *uring)
@@ -147,27 +178,29 @@ fail_check:
 
 /* --- slots --- */
 
-static unsigned slot_acquire(struct uring *uring, struct job *job)
-{
-    unsigned index = uring->first_free;
-
-    uring->first_free = uring->slots[index].next;
-    uring->slots[index].job = job;
-    uring->used++;
-    return index;
-}
-
 /* The slot is free before `complete` runs: the job may come back through it. */
-static void slot_finish(struct uring *uring, unsigned index)
+static void slot_finish(struct uring *uring, unsigned index, int error)
 {
     struct slot *slot = &uring->slots[index];
-    struct job *job = slot->job;
+    struct job *job = slot->request.job;
+    struct direction *direction = direction_of(uring, job->op);
 
-    slot->job = NULL;
     slot->next = uring->first_free;
     uring->first_free = index;
     uring->used--;
-    engine_complete(uring->engine, job);
+    uring->flight_bytes -= slot->bytes;
+    direction->used--;
+    direction->ended_bytes += slot->bytes;
+    direction->ended_requests++;
+    job->requests--;
+    if (error < 0 && job->result == 0)
+        job->result = error;
+    if (job == uring->current && job->result < 0)
+        uring->current = NULL; /* the rest of it is not issued any more */
+    if (job != uring->current && job->requests == 0) {
+        engine_complete(job);
+        uring->ended_jobs++;
+    }
 }
 
 static void slot_pause(struct uring *uring, unsigned index)
@@ -178,20 +211,20 @@ static void slot_pause(struct uring *uring, unsigned index)
     uring->first_paused = index;
 }
 
-/* Does the rest of a slot's job without the ring. */
+/* Does the rest of a slot's request without the ring. */
 static void slot_run(struct uring *uring, unsigned index)
 {
-    engine_run_io(uring->engine, uring->slots[index].job, index);
-    slot_finish(uring, index);
+    slot_finish(uring, index, engine_run_io(uring->engine, &uring->slots[index].request, index));
 }
 
-/* Puts a request for the rest of a slot's job into the submission queue. */
+/* Puts what is left of a slot's request into the submission queue. */
 static void slot_issue(struct uring *uring, unsigned index)
 {
-    const struct job *job = uring->slots[index].job;
-    void *start = (char *)job->buffer + job->done;
-    uint64_t offset = job->offset + job->done;
-    unsigned len = (unsigned)job_request_len(job);
+    const struct request *request = &uring->slots[index].request;
+    const struct job *job = request->job;
+    void *start = (char *)job->buffer + request->at;
+    uint64_t offset = job->offset + request->at;
+    unsigned len = (unsigned)(request->end - request->at);
     int fd = uring->fixed_files ? (int)job->file : uring->engine->fds[job->file];
     struct io_uring_sqe *sqe;
 
@@ -207,31 +240,99 @@ static void slot_issue(struct uring *uring, unsigned index)
     if (uring->fixed_files)
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
     io_uring_sqe_set_data64(sqe, index);
-    engine_request_begin(uring->engine, index);
-    uring->in_ring++;
+    uring->unsent[uring->unsent_count++] = index;
+}
+
+/* --- from jobs to requests --- */
+
+/* Where the next request of a job ends: all of them are about as long, and none is longer than the
+ * calibration says. */
+static size_t request_end(struct uring *uring, const struct job *job)
+{
+    size_t most = atomic_load_explicit(&direction_of(uring, job->op)->calibration.request_bytes,
+                                       memory_order_relaxed);
+    size_t unit = job->align > REQUEST_UNIT_BYTES ? job->align : REQUEST_UNIT_BYTES;
+    size_t rest = job->len - job->issued, count, bytes;
+
+    most = most > unit ? most - most % unit : unit;
+    if (rest <= most)
+        return job->len;
+    count = (rest + most - 1) / most;
+    bytes = (rest + count - 1) / count;
+    return job->issued + (bytes + unit - 1) / unit * unit;
+}
+
+static void issue_request(struct uring *uring)
+{
+    struct job *job = uring->current;
+    struct direction *direction = direction_of(uring, job->op);
+    unsigned index = uring->first_free;
+    struct slot *slot = &uring->slots[index];
+
+    slot->request = (struct request){.job = job, .at = job->issued, .end = request_end(uring, job)};
+    slot->bytes = slot->request.end - slot->request.at;
+    uring->first_free = slot->next;
+    uring->used++;
+    uring->flight_bytes += slot->bytes;
+    direction->used++;
+    calibration_void(
+        &uring->directions[direction == &uring->directions[READS] ? WRITES : READS].calibration);
+    job->issued = slot->request.end;
+    job->requests++;
+    if (job->issued == job->len)
+        uring->current = NULL;
+    slot_issue(uring, index);
+}
+
+/* The first pending job, if there is room for it. What has ended is told in passing. */
+static struct job *take_job(struct uring *uring)
+{
+    struct engine *engine = uring->engine;
+    struct job *job = NULL;
+
+    pthread_mutex_lock(&engine->lock);
+    engine_ended_locked(engine, uring->ended_jobs);
+    uring->ended_jobs = 0;
+    if (engine->first != NULL && has_room(uring, engine->first->op))
+        job = engine_take_locked(engine);
+    pthread_mutex_unlock(&engine->lock);
+    return job;
+}
+
+/* Takes, prepares and issues what there is room for, as long as the device has enough to do. */
+static bool fill(struct uring *uring)
+{
+    const struct os *os = uring->engine->os;
+    uint64_t start_ns = os->clock_ns();
+    struct job *job;
+    bool moved = false;
+
+    for (;;) {
+        uint64_t turn_ns = uring->in_kernel > 0 ? TURN_NS : TURN_DRY_NS;
+
+        while (uring->current != NULL && has_room(uring, uring->current->op)) {
+            issue_request(uring);
+            moved = true;
+        }
+        if (uring->current != NULL)
+            break;
+        if (moved && os->clock_ns() - start_ns >= turn_ns)
+            break;
+        job = take_job(uring);
+        if (job == NULL)
+            break;
+        moved = true;
+        if (engine_prepare(uring->engine, job)) {
+            uring->current = job;
+        } else {
+            engine_complete(job);
+            uring->ended_jobs++;
+        }
+    }
+    return moved;
 }
 
 /* --- the rounds --- */
-
-static unsigned take_jobs(struct uring *uring)
-{
-    struct engine *engine = uring->engine;
-    struct job *job;
-    unsigned taken;
-
-    for (taken = 0; taken < TURN_JOBS && uring->used < uring->depth; taken++) {
-        pthread_mutex_lock(&engine->lock);
-        job = engine_take_locked(engine);
-        pthread_mutex_unlock(&engine->lock);
-        if (job == NULL)
-            break;
-        if (engine_prepare(engine, job))
-            slot_issue(uring, slot_acquire(uring, job));
-        else
-            engine_complete(engine, job);
-    }
-    return taken;
-}
 
 /*
  * Takes back what the kernel has not accepted and does it without the ring. The kernel reads the
@@ -240,14 +341,13 @@ static unsigned take_jobs(struct uring *uring)
 static void submission_withdraw(struct uring *uring)
 {
     struct io_uring_sq *sq = &uring->ring.sq;
-    unsigned head = *sq->khead, tail = sq->sqe_tail, at, count = 0, i;
+    unsigned count = uring->unsent_count, i;
     unsigned indexes[ENGINE_DEPTH_MAX];
 
-    for (at = head; at != tail; at++)
-        indexes[count++] = (unsigned)sq->sqes[at & sq->ring_mask].user_data;
-    sq->sqe_head = sq->sqe_tail = head;
-    *sq->ktail = head;
-    uring->in_ring -= count;
+    sq->sqe_head = sq->sqe_tail = *sq->khead;
+    *sq->ktail = *sq->khead;
+    memcpy(indexes, uring->unsent, count * sizeof(indexes[0]));
+    uring->unsent_count = 0;
     uring->submit_tries = 0;
     for (i = 0; i < count; i++)
         slot_run(uring, indexes[i]);
@@ -258,19 +358,39 @@ static bool refusal_passes(int rc)
     return rc == 0 || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM || rc == -EINTR;
 }
 
+static void note_submission(struct uring *uring)
+{
+    uint64_t now_ns = uring->engine->os->clock_ns();
+    unsigned i;
+
+    for (i = 0; i < uring->unsent_count; i++)
+        engine_request_begin(uring->engine, uring->unsent[i], now_ns);
+}
+
+static void submission_accepted(struct uring *uring, unsigned count)
+{
+    engine_count_syscall(uring->engine);
+    uring->submit_tries = 0;
+    uring->in_kernel += count;
+    uring->unsent_count -= count;
+    memmove(uring->unsent, uring->unsent + count, uring->unsent_count * sizeof(uring->unsent[0]));
+}
+
 /* One system call for all that is in the queue. What is refused stays there for the next round. */
 static void submit_requests(struct uring *uring)
 {
     int rc;
 
-    while (!uring->must_pause && io_uring_sq_ready(&uring->ring) > 0) {
+    while (!uring->must_pause && uring->unsent_count > 0) {
+        note_submission(uring);
         rc = io_uring_submit_and_get_events(&uring->ring);
         if (rc > 0) {
-            engine_count_syscall(uring->engine);
-            uring->submit_tries = 0;
+            submission_accepted(uring, (unsigned)rc);
             continue;
         }
         uring->must_pause = true;
+        calibration_void(&uring->directions[WRITES].calibration);
+        calibration_void(&uring->directions[READS].calibration);
         if (!refusal_passes(rc)) {
             uring->broken = true;
             log_line(uring->engine->log, SPILLWAY_LOG_WARN,
@@ -284,13 +404,20 @@ static void submit_requests(struct uring *uring)
 
 static void request_ended(struct uring *uring, unsigned index, int result)
 {
-    struct job *job = uring->slots[index].job;
+    struct engine *engine = uring->engine;
+    struct request *request = &uring->slots[index].request;
+    enum job_op op = request->job->op;
+    enum request_step step;
+    int error;
 
-    result = uring->engine->os->ring_result(job->op == JOB_READ ? 'r' : 'w', result);
-    engine_request_end(uring->engine, index, job->op);
-    switch (job_advance(job, result)) {
+    result = engine->os->ring_result(op == JOB_READ ? 'r' : 'w', result);
+    engine_request_end(engine, index, op, engine->os->clock_ns());
+    step = request_advance(request, result, &error);
+    if (step != STEP_FINISHED || error < 0)
+        calibration_void(&direction_of(uring, op)->calibration);
+    switch (step) {
     case STEP_FINISHED:
-        slot_finish(uring, index);
+        slot_finish(uring, index, error);
         break;
     case STEP_AGAIN:
         slot_issue(uring, index);
@@ -301,25 +428,47 @@ static void request_ended(struct uring *uring, unsigned index, int result)
     }
 }
 
-static unsigned reap(struct uring *uring)
+/* Completions that the kernel holds back until this thread comes for them. */
+static void fetch_completions(struct uring *uring)
 {
-    struct io_uring_cqe *cqe;
-    unsigned ended, index;
-    int rc, result;
+    unsigned flags = __atomic_load_n(uring->ring.sq.kflags, __ATOMIC_RELAXED);
 
-    for (ended = 0; ended < TURN_JOBS && uring->in_ring > 0; ended++) {
-        rc = io_uring_peek_cqe(&uring->ring, &cqe);
-        if (rc < 0) {
-            uring->must_pause |= rc != -EAGAIN;
+    if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) &&
+        io_uring_get_events(&uring->ring) < 0)
+        uring->must_pause = true;
+}
+
+static bool reap(struct uring *uring)
+{
+    const struct os *os = uring->engine->os;
+    uint64_t start_ns;
+    struct io_uring_cqe *cqe;
+    unsigned ended, index, i;
+    int result;
+
+    if (uring->in_kernel == 0)
+        return false;
+    if (io_uring_cq_ready(&uring->ring) == 0)
+        fetch_completions(uring);
+    start_ns = os->clock_ns();
+    for (ended = 0; ended < TURN_REQUESTS && uring->in_kernel > 0; ended++) {
+        if (io_uring_cq_ready(&uring->ring) == 0 || io_uring_peek_cqe(&uring->ring, &cqe) < 0 ||
+            (ended > 0 && os->clock_ns() - start_ns >= TURN_NS))
             break;
-        }
         index = (unsigned)cqe->user_data;
         result = cqe->res;
         io_uring_cqe_seen(&uring->ring, cqe);
-        uring->in_ring--;
+        uring->in_kernel--;
         request_ended(uring, index, result);
     }
-    return ended;
+    for (i = 0; ended > 0 && i < DIRECTIONS; i++) {
+        struct direction *direction = &uring->directions[i];
+
+        calibration_moved(&direction->calibration, start_ns, direction->ended_bytes,
+                          direction->ended_requests);
+        direction->ended_bytes = direction->ended_requests = 0;
+    }
+    return ended > 0;
 }
 
 static void resume_paused(struct uring *uring)
@@ -344,34 +493,61 @@ static void sleep_for_news(struct uring *uring)
     bool timed = uring->must_pause || uring->first_paused != NO_SLOT;
     struct pollfd news = {.fd = uring->wake_fd, .events = POLLIN};
     uint64_t count;
-    int rc;
 
-    rc = poll(&news, 1, timed ? ENGINE_PAUSE_MS : -1);
-    if (rc == 0)
+    if (timed && poll(&news, 1, ENGINE_PAUSE_MS) <= 0) {
         uring->resume_ns = 0;
-    if (rc > 0)
-        (void)uring->engine->os->read(uring->wake_fd, &count, sizeof(count));
+        return;
+    }
+    (void)uring->engine->os->read(uring->wake_fd, &count, sizeof(count));
+    engine_count_wakeup(uring->engine);
+}
+
+/* Sleeps, and lets the calibrations know: `full`: there is more to do, but no room for it. */
+static void sleep_and_tell(struct uring *uring, bool full)
+{
+    const struct os *os = uring->engine->os;
+    struct direction *writes = &uring->directions[WRITES], *reads = &uring->directions[READS];
+    struct direction *only = writes->used == 0 ? reads : writes;
+
+    full = full && uring->used == only->used && !uring->must_pause;
+    if (!full) {
+        calibration_void(&writes->calibration);
+        calibration_void(&reads->calibration);
+    }
+    if (full && !calibration_is_over(&only->calibration)) {
+        uint64_t start_ns = os->clock_ns();
+
+        sleep_for_news(uring);
+        calibration_slept_full(&only->calibration, os->clock_ns() - start_ns);
+    } else {
+        sleep_for_news(uring);
+    }
 }
 
 /* Sleeps while there is nothing to do; false when the engine closes and all is done. */
 static bool wait_for_work(struct uring *uring)
 {
     struct engine *engine = uring->engine;
-    bool has_room = uring->used < uring->depth, ends;
+    const struct job *next;
+    bool ends, wanted;
 
     pthread_mutex_lock(&engine->lock);
-    ends = engine->closing && engine->first == NULL && uring->used == 0;
-    if (ends || (has_room && engine->first != NULL)) {
+    engine_ended_locked(engine, uring->ended_jobs);
+    uring->ended_jobs = 0;
+    next = uring->current != NULL ? uring->current : engine->first;
+    ends = engine->closing && next == NULL && uring->used == 0;
+    if (ends || (next != NULL && has_room(uring, next->op))) {
         pthread_mutex_unlock(&engine->lock);
         return !ends;
     }
     /* Without room a new job has to wait for a completion, and needs not wake us. */
-    engine->sleepers = has_room ? 1 : 0;
+    wanted = next == NULL && (has_room(uring, JOB_READ) || has_room(uring, JOB_WRITE));
+    engine->sleepers = wanted ? 1 : 0;
     pthread_mutex_unlock(&engine->lock);
 
-    sleep_for_news(uring);
+    sleep_and_tell(uring, next != NULL);
 
-    if (has_room) {
+    if (wanted) {
         pthread_mutex_lock(&engine->lock);
         engine_awake_locked(engine);
         pthread_mutex_unlock(&engine->lock);
@@ -395,7 +571,7 @@ static void report_start(struct uring *uring, int rc)
 static void *uring_main(void *argument)
 {
     struct uring *uring = argument;
-    unsigned moved;
+    bool moved;
     int rc;
 
     rc = ring_open(uring);
@@ -405,10 +581,10 @@ static void *uring_main(void *argument)
     do {
         uring->must_pause = false;
         resume_paused(uring);
-        moved = take_jobs(uring);
+        moved = fill(uring);
         submit_requests(uring);
-        moved += reap(uring);
-    } while (moved > 0 || wait_for_work(uring));
+        moved |= reap(uring);
+    } while (moved || wait_for_work(uring));
     io_uring_queue_exit(&uring->ring);
     return NULL;
 }
@@ -426,18 +602,19 @@ static int wait_for_start(struct uring *uring)
     return rc;
 }
 
-static void uring_init(struct uring *uring, struct engine *engine, unsigned depth)
+static void uring_init(struct uring *uring, struct engine *engine,
+                       const struct engine_config *config)
 {
-    unsigned i;
+    unsigned depth = config->depth < ENGINE_DEPTH_MAX ? config->depth : ENGINE_DEPTH_MAX, i;
 
     uring->engine = engine;
-    uring->depth = depth == 0 ? DEFAULT_DEPTH : depth;
-    if (uring->depth > ENGINE_DEPTH_MAX)
-        uring->depth = ENGINE_DEPTH_MAX;
-    for (i = 0; i < uring->depth; i++)
-        uring->slots[i].next = i + 1 < uring->depth ? i + 1 : NO_SLOT;
+    for (i = 0; i < ENGINE_DEPTH_MAX; i++)
+        uring->slots[i].next = i + 1;
     uring->first_free = 0;
     uring->first_paused = NO_SLOT;
+    for (i = 0; i < DIRECTIONS; i++)
+        calibration_init(&uring->directions[i].calibration, depth, config->request_bytes,
+                         config->window_bytes);
 }
 
 static int uring_start(struct engine *engine, const struct engine_config *config)
@@ -448,8 +625,8 @@ static int uring_start(struct engine *engine, const struct engine_config *config
     uring = allocator_zeroed(engine->allocator, sizeof(*uring));
     if (uring == NULL)
         return -ENOMEM;
-    uring_init(uring, engine, config->depth);
-    rc = engine->os->eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    uring_init(uring, engine, config);
+    rc = engine->os->eventfd(0, EFD_CLOEXEC);
     if (rc < 0)
         goto fail_eventfd;
     uring->wake_fd = rc;
@@ -482,6 +659,16 @@ static void uring_wake(struct engine *engine, bool all)
         ;
 }
 
+static void uring_tuning(const struct engine *engine, enum job_op op, struct engine_tuning *out)
+{
+    struct uring *uring = engine->state;
+    const struct calibration *calibration = &direction_of(uring, op)->calibration;
+
+    out->depth = atomic_load_explicit(&calibration->depth, memory_order_relaxed);
+    out->request_bytes = atomic_load_explicit(&calibration->request_bytes, memory_order_relaxed);
+    out->measured = atomic_load_explicit(&calibration->measured, memory_order_relaxed);
+}
+
 static void uring_release(struct engine *engine)
 {
     struct uring *uring = engine->state;
@@ -506,6 +693,13 @@ static void uring_wake(struct engine *engine, bool all)
     (void)all;
 }
 
+static void uring_tuning(const struct engine *engine, enum job_op op, struct engine_tuning *out)
+{
+    (void)engine;
+    (void)op;
+    *out = (struct engine_tuning){0};
+}
+
 static void uring_release(struct engine *engine)
 {
     (void)engine;
@@ -518,4 +712,5 @@ const struct engine_ops engine_uring_ops = {
     .start = uring_start,
     .wake = uring_wake,
     .release = uring_release,
+    .tuning = uring_tuning,
 };

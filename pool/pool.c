@@ -306,6 +306,9 @@ static int engine_choose(struct spw_pool *pool, const struct settings *settings)
                                    .allocator = pool->allocator,
                                    .log = &pool->log,
                                    .kind = settings->engine,
+                                   .depth = settings->depth,
+                                   .request_bytes = settings->request_bytes,
+                                   .window_bytes = pool->window_bytes,
                                    .write_ns = &pool->histograms.device_write_ns,
                                    .read_ns = &pool->histograms.device_read_ns};
     if (pool->disk)

@@ -38,6 +38,22 @@ static void report_budget(const struct spw_pool *pool, spw_stats *stats)
     stats->lock_hold_cpu_peak_ns = atomic_load(&pool->account.lock_hold_cpu_peak_ns);
 }
 
+static void report_engine(const struct engine *engine, spw_stats *stats)
+{
+    struct engine_info info;
+    engine_info(engine, &info);
+    stats->oldest_request_ns = engine_oldest_ns(engine);
+    stats->syscalls_total = info.syscalls;
+    stats->requests_total = info.requests;
+    stats->wakeups_total = info.wakeups;
+    stats->write_depth = info.write.depth;
+    stats->write_request_bytes = info.write.request_bytes;
+    stats->write_calibrated = info.write.measured;
+    stats->read_depth = info.read.depth;
+    stats->read_request_bytes = info.read.request_bytes;
+    stats->read_calibrated = info.read.measured;
+}
+
 static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
 {
     if (pool->memtier) {
@@ -61,8 +77,7 @@ static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
         stats->quarantined_dirs = info.quarantined;
     }
     if (pool->engine) {
-        stats->oldest_request_ns = engine_oldest_ns(pool->engine);
-        stats->syscalls_total = engine_syscalls(pool->engine);
+        report_engine(pool->engine, stats);
     }
 }
 

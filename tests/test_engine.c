@@ -35,6 +35,7 @@ struct rig {
     struct histogram write_ns, read_ns;
     int fd;
     uint32_t align;
+    uint32_t request_bytes; /* to open with; 0: auto */
     int why;
     _Atomic unsigned lines; /* of the log */
     pthread_mutex_t lock;
@@ -99,6 +100,7 @@ static int rig_try(struct rig *rig, enum engine_kind kind, unsigned depth)
         .log = &rig->log,
         .kind = kind,
         .depth = depth,
+        .request_bytes = rig->request_bytes,
         .fds = &rig->fd,
         .fd_count = 1,
         .write_ns = &rig->write_ns,
@@ -219,6 +221,14 @@ static int run_io(struct rig *rig, enum job_op op, void *buffer, size_t len, uin
     return task.job.result;
 }
 
+static struct engine_info engine_now(const struct rig *rig)
+{
+    struct engine_info info;
+
+    engine_info(rig->engine, &info);
+    return info;
+}
+
 /* A job that holds the engine thread that runs it until the gate opens. */
 static int gate_prepare(struct job *job)
 {
@@ -329,11 +339,11 @@ TEST_BOTH(writes_come_back)
     cr_assert_str_eq(engine_name(rig.engine), kind == ENGINE_THREADS ? "threads" : "io_uring");
     cr_assert_eq(rig.why, 0);
     fill(out, MIB, 7);
-    cr_assert_eq(engine_syscalls(rig.engine), 0);
+    cr_assert_eq(engine_now(&rig).syscalls, 0);
     cr_assert_eq(run_io(&rig, JOB_WRITE, out, MIB, 8 * MIB), 0);
-    cr_assert_eq(engine_syscalls(rig.engine), 1);
+    cr_assert_eq(engine_now(&rig).syscalls, 1);
     cr_assert_eq(run_io(&rig, JOB_READ, in, MIB, 8 * MIB), 0);
-    cr_assert_eq(engine_syscalls(rig.engine), 2);
+    cr_assert_eq(engine_now(&rig).syscalls, 2);
     cr_assert(is_filled(in, MIB, 7));
     cr_assert_eq(engine_oldest_ns(rig.engine), 0);
     rig_close(&rig);
@@ -353,7 +363,7 @@ TEST_BOTH(short_counts_go_on_aligned)
     fault_short(fault_of(kind, JOB_READ), 0, 2, 2 * ALIGN + 1);
     cr_assert_eq(run_io(&rig, JOB_WRITE, out, MIB, 0), 0);
     cr_assert_eq(fault_calls(fault_of(kind, JOB_WRITE)), 4);
-    cr_assert_eq(engine_syscalls(rig.engine), 4);
+    cr_assert_eq(engine_now(&rig).syscalls, 4);
     cr_assert_eq(run_io(&rig, JOB_READ, in, MIB, 0), 0);
     cr_assert_eq(fault_calls(fault_of(kind, JOB_READ)), 3);
     cr_assert(is_filled(in, MIB, 3));
@@ -522,7 +532,7 @@ TEST_BOTH(prepare_decides)
     engine_submit(rig.engine, &task.job, false);
     rig_wait(&rig, 4);
     cr_assert_eq(task.job.result, -ENOMEM);
-    cr_assert_eq(engine_syscalls(rig.engine), 0);
+    cr_assert_eq(engine_now(&rig).syscalls, 0);
 
     fill(buffer, 64 * KIB, 5);
     task_init(&task, &rig, 0, JOB_WRITE);
@@ -543,7 +553,7 @@ TEST_BOTH(prepare_decides)
     cr_assert_eq(task.job.result, 0);
     cr_assert(is_filled(buffer, 64 * KIB, 5));
     cr_assert_eq(run_io(&rig, JOB_WRITE, buffer, 0, 0), 0);
-    cr_assert_eq(engine_syscalls(rig.engine), 2);
+    cr_assert_eq(engine_now(&rig).syscalls, 2);
     rig_close(&rig);
     munmap(buffer, MIB);
 }
@@ -564,7 +574,7 @@ TEST_BOTH(complete_may_submit_again)
     rig_wait(&rig, 2);
     cr_assert_eq(work.rounds, 0);
     cr_assert_eq(write.rounds, 0);
-    cr_assert_eq(engine_syscalls(rig.engine), 31);
+    cr_assert_eq(engine_now(&rig).syscalls, 31);
     rig_close(&rig);
     munmap(buffer, MIB);
 }
@@ -1211,6 +1221,7 @@ Test(engine_uring, batches_share_system_calls_and_wakeups)
     need_ring();
     rig_open(&rig, ENGINE_IO_URING, 0);
     gate_shut(&rig, &gate);
+    fault_clock_set(1); /* no time passes: however slow the machine is, no turn ends early */
     wakeups = fault_calls(FAULT_WRITE);
     for (i = 0; i < COUNT; i++) {
         task_io(&tasks[i], &rig, JOB_WRITE, buffer, 64 * KIB, i * 64 * KIB);
@@ -1219,10 +1230,245 @@ Test(engine_uring, batches_share_system_calls_and_wakeups)
     cr_assert_eq(fault_calls(FAULT_WRITE), wakeups);
     gate_open(&rig);
     rig_wait(&rig, COUNT + 1);
-    /* Three go with the gate, then four at a time. */
-    cr_assert_eq(engine_syscalls(rig.engine), 4);
+    cr_assert_eq(engine_now(&rig).syscalls, 1);
+    cr_assert_eq(engine_now(&rig).requests, COUNT);
     rig_close(&rig);
     munmap(buffer, MIB);
+}
+
+/* --- splitting --- */
+
+static void rig_open_split(struct rig *rig, unsigned depth, uint32_t request_bytes)
+{
+    rig_init(rig);
+    rig->request_bytes = request_bytes;
+    cr_assert_eq(rig_try(rig, ENGINE_IO_URING, depth), 0);
+}
+
+/* The parts of a job are in flight together and go with one system call. */
+Test(engine_uring, large_jobs_are_split)
+{
+    unsigned char *out = map_buffer(2 * MIB), *in = map_buffer(2 * MIB);
+    struct engine_info before, now;
+    struct rig rig;
+
+    need_ring();
+    rig_open_split(&rig, 0, 512 * KIB);
+    fill(out, 2 * MIB, 11);
+    before = engine_now(&rig);
+    cr_assert_eq(before.write.request_bytes, 512 * KIB);
+    cr_assert_eq(before.read.request_bytes, 512 * KIB);
+    cr_assert_eq(run_io(&rig, JOB_WRITE, out, 2 * MIB, 0), 0);
+    now = engine_now(&rig);
+    cr_assert_eq(now.requests - before.requests, 4);
+    cr_assert_eq(now.syscalls - before.syscalls, 1);
+    cr_assert_eq(fault_last(FAULT_RING_WRITE).len, 512 * KIB);
+    cr_assert_eq(run_io(&rig, JOB_READ, in, 2 * MIB, 0), 0);
+    cr_assert_eq(engine_now(&rig).requests - now.requests, 4);
+    cr_assert_eq(engine_now(&rig).syscalls - now.syscalls, 1);
+    cr_assert(is_filled(in, 2 * MIB, 11));
+    rig_close(&rig);
+    munmap(out, 2 * MIB);
+    munmap(in, 2 * MIB);
+}
+
+/* Parts are about as long as each other, whole blocks, and never longer than asked for. */
+Test(engine_uring, odd_jobs_are_split_evenly)
+{
+    static const size_t lens[] = {ALIGN, 256 * KIB, 256 * KIB + ALIGN, 3 * 256 * KIB - ALIGN, MIB};
+    static const unsigned parts[] = {1, 1, 2, 3, 4};
+    unsigned char *out = map_buffer(MIB), *in = map_buffer(MIB);
+    struct rig rig;
+    unsigned i, before;
+
+    need_ring();
+    rig_open_split(&rig, 0, 256 * KIB);
+    for (i = 0; i < 5; i++) {
+        fill(out, lens[i], i);
+        before = (unsigned)engine_now(&rig).requests;
+        cr_assert_eq(run_io(&rig, JOB_WRITE, out, lens[i], MIB), 0);
+        cr_assert_eq(engine_now(&rig).requests - before, parts[i], "%zu", lens[i]);
+        cr_assert_eq(run_io(&rig, JOB_READ, in, lens[i], MIB), 0);
+        cr_assert(is_filled(in, lens[i], i));
+    }
+    rig_close(&rig);
+    munmap(out, MIB);
+    munmap(in, MIB);
+}
+
+/* Short counts, interrupts and pauses of one part do not touch the others. */
+Test(engine_uring, parts_of_a_job_go_on_by_themselves)
+{
+    unsigned char *out = map_buffer(2 * MIB), *in = map_buffer(2 * MIB);
+    struct rig rig;
+    unsigned round;
+
+    need_ring();
+    rig_open_split(&rig, 3, 128 * KIB);
+    for (round = 0; round < 8; round++) {
+        fault_clear();
+        fill(out, 2 * MIB, round);
+        fault_short(FAULT_RING_WRITE, round, 2, ALIGN * round + 100);
+        fault_fail(FAULT_RING_WRITE, 4, 1, -EINTR);
+        fault_fail(FAULT_RING_WRITE, 6, 2, -EAGAIN);
+        fault_short(FAULT_RING_READ, 1 + round, 3, 8 * ALIGN);
+        fault_fail(FAULT_RING_READ, 5, 3, -EAGAIN);
+        cr_assert_eq(run_io(&rig, JOB_WRITE, out, 2 * MIB, 0), 0);
+        cr_assert_eq(run_io(&rig, JOB_READ, in, 2 * MIB, 0), 0);
+        cr_assert(is_filled(in, 2 * MIB, round));
+    }
+    rig_close(&rig);
+    munmap(out, 2 * MIB);
+    munmap(in, 2 * MIB);
+}
+
+/* A part that fails ends the job, once the parts that are in flight have ended; the rest is not
+ * issued. */
+Test(engine_uring, a_part_that_fails_fails_the_job)
+{
+    unsigned char *buffer = map_buffer(2 * MIB);
+    struct rig rig;
+    unsigned at;
+
+    need_ring();
+    rig_open_split(&rig, 4, 128 * KIB);
+    for (at = 0; at < 16; at++) {
+        fault_clear();
+        fault_fail(FAULT_RING_WRITE, at, 1, -EIO);
+        fault_fail(FAULT_RING_WRITE, at + 1, 1, -ENOSPC);
+        cr_assert_eq(run_io(&rig, JOB_WRITE, buffer, 2 * MIB, 0), -EIO);
+        engine_wait_idle(rig.engine);
+        cr_assert_leq(fault_calls(FAULT_RING_WRITE), at + 4);
+        cr_assert_eq(engine_oldest_ns(rig.engine), 0);
+    }
+    fault_clear();
+    cr_assert_eq(run_io(&rig, JOB_WRITE, buffer, 2 * MIB, 0), 0);
+    cr_assert_eq(fault_calls(FAULT_RING_WRITE), 16);
+    rig_close(&rig);
+    munmap(buffer, 2 * MIB);
+}
+
+struct flight_watch {
+    struct rig *rig;
+    unsigned most;
+};
+
+static void count_flight(void *context)
+{
+    struct flight_watch *watch = context;
+    unsigned i, count = 0;
+
+    for (i = 0; i < ENGINE_DEPTH_MAX; i++)
+        count += atomic_load(&watch->rig->engine->request_start_ns[i]) != 0;
+    if (count > watch->most)
+        watch->most = count;
+}
+
+/* A job that is larger than all that may be in flight, several of them at once. */
+Test(engine_uring, depth_bounds_the_requests)
+{
+    static const unsigned depths[] = {1, 2, 5, 64};
+    unsigned char *buffer = map_buffer(4 * MIB);
+    struct task tasks[4];
+    unsigned i, j;
+
+    need_ring();
+    for (i = 0; i < 4; i++) {
+        struct rig rig;
+        struct flight_watch watch = {.rig = &rig};
+
+        rig_open_split(&rig, depths[i], 32 * KIB);
+        cr_assert_eq(engine_now(&rig).write.depth, depths[i]);
+        cr_assert_eq(engine_now(&rig).read.depth, depths[i]);
+        cr_assert_not(engine_now(&rig).write.measured);
+        fault_clear();
+        fault_hook(FAULT_RING_WRITE, count_flight, &watch);
+        for (j = 0; j < 4; j++) {
+            task_io(&tasks[j], &rig, JOB_WRITE, buffer, 4 * MIB, j * 4 * MIB);
+            engine_submit(rig.engine, &tasks[j].job, false);
+        }
+        rig_wait(&rig, 4);
+        cr_assert_leq(watch.most, depths[i]);
+        cr_assert_eq(watch.most, depths[i], "%u of %u", watch.most, depths[i]);
+        cr_assert_eq(fault_calls(FAULT_RING_WRITE), 4 * 4 * MIB / (32 * KIB));
+        rig_close(&rig);
+    }
+    munmap(buffer, 4 * MIB);
+}
+
+static int slow_prepare(struct job *job)
+{
+    struct rig *rig = ((struct task *)job)->rig;
+
+    /* How often the device has been given something before this job was prepared. */
+    ((struct task *)job)->name = (int)engine_now(rig).syscalls;
+    fault_clock_advance(1000000);
+    return task_prepare(job);
+}
+
+/* What takes long to prepare does not keep from the device what is ready. */
+Test(engine_uring, slow_jobs_go_one_by_one)
+{
+    enum { COUNT = 6 };
+    unsigned char *buffer = map_buffer(MIB);
+    struct task gate, tasks[COUNT];
+    struct rig rig;
+    unsigned i;
+
+    need_ring();
+    rig_open(&rig, ENGINE_IO_URING, 0);
+    gate_shut(&rig, &gate);
+    fault_clock_set(1);
+    for (i = 0; i < COUNT; i++) {
+        task_io(&tasks[i], &rig, JOB_WRITE, buffer, 64 * KIB, i * 64 * KIB);
+        tasks[i].job.prepare = slow_prepare;
+        engine_submit(rig.engine, &tasks[i].job, false);
+    }
+    gate_open(&rig);
+    rig_wait(&rig, COUNT + 1);
+    for (i = 0; i < COUNT; i++)
+        cr_assert_eq(tasks[i].name, (int)i);
+    cr_assert_eq(engine_now(&rig).syscalls, COUNT);
+    rig_close(&rig);
+    munmap(buffer, MIB);
+}
+
+/* A device that is done at once: what is submitted, and what has ended, goes in batches. */
+Test(engine_uring, busy_rounds_share_system_calls_and_wakeups)
+{
+    enum { COUNT = 512 };
+    static struct task tasks[COUNT];
+    unsigned char *buffer = map_buffer(64 * KIB);
+    struct engine_info info;
+    struct task gate;
+    struct rig rig;
+    uint64_t called;
+    unsigned i;
+    int null;
+
+    need_ring();
+    rig_init(&rig);
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    cr_assert_geq(null, 0);
+    cr_assert_eq(dup2(null, rig.fd), rig.fd);
+    close(null);
+    cr_assert_eq(rig_try(&rig, ENGINE_IO_URING, 0), 0);
+    gate_shut(&rig, &gate);
+    fault_clock_set(1); /* no turn ends early */
+    called = fault_calls(FAULT_WRITE);
+    for (i = 0; i < COUNT; i++) {
+        task_io(&tasks[i], &rig, JOB_WRITE, buffer, 64 * KIB, 0);
+        engine_submit(rig.engine, &tasks[i].job, false);
+    }
+    gate_open(&rig);
+    rig_wait(&rig, COUNT + 1);
+    info = engine_now(&rig);
+    cr_assert_eq(info.requests, COUNT);
+    cr_assert_leq(info.syscalls, COUNT / 8, "%u system calls", (unsigned)info.syscalls);
+    cr_assert_leq(info.wakeups, COUNT / 8, "%u wake-ups", (unsigned)info.wakeups);
+    cr_assert_eq(fault_calls(FAULT_WRITE), called, "jobs wake nobody who is awake");
+    rig_close(&rig);
+    munmap(buffer, 64 * KIB);
 }
 
 static int break_ring(struct job *job)
@@ -1274,33 +1520,32 @@ static int refuse_pairs(struct job *job)
 Test(engine_uring, refused_submission_loses_no_job)
 {
     unsigned char *out = map_buffer(MIB), *in = map_buffer(MIB);
-    struct task gate, tasks[2];
+    struct task gate, task;
     struct rig rig;
-    unsigned i;
 
     need_ring();
-    rig_open(&rig, ENGINE_IO_URING, 0);
+    rig_init(&rig);
+    rig.request_bytes = MIB / 2;
+    cr_assert_eq(rig_try(&rig, ENGINE_IO_URING, 0), 0);
     fill(out, MIB, 9);
     task_init(&gate, &rig, -1, JOB_WORK);
     gate.job.prepare = refuse_pairs;
     engine_submit(rig.engine, &gate.job, false);
-    for (i = 0; i < 2; i++) {
-        task_io(&tasks[i], &rig, JOB_WRITE, out + i * (MIB / 2), MIB / 2, i * (MIB / 2));
-        engine_submit(rig.engine, &tasks[i].job, false);
-    }
+    task_io(&task, &rig, JOB_WRITE, out, MIB, 0);
+    engine_submit(rig.engine, &task.job, false);
     gate_open(&rig);
-    rig_wait(&rig, 3);
+    rig_wait(&rig, 2);
     if (gate.job.result < 0)
         test_skip("system call filters are not allowed here");
-    cr_assert_eq(tasks[0].job.result, 0);
-    cr_assert_eq(tasks[1].job.result, 0);
+    cr_assert_eq(task.job.result, 0);
     cr_assert_eq(fault_calls(FAULT_PWRITE), 2);
     cr_assert_eq(fault_calls(FAULT_RING_WRITE), 0);
     cr_assert_eq(atomic_load(&rig.lines), 0);
-    cr_assert_eq(run_io(&rig, JOB_READ, in, MIB, 0), 0);
+    cr_assert_eq(run_io(&rig, JOB_READ, in, MIB / 2, 0), 0);
+    cr_assert_eq(run_io(&rig, JOB_READ, in + MIB / 2, MIB / 2, MIB / 2), 0);
     cr_assert(is_filled(in, MIB, 9));
-    cr_assert_eq(run_io(&rig, JOB_WRITE, out, MIB, 0), 0);
-    cr_assert_eq(fault_calls(FAULT_RING_READ), 1);
+    cr_assert_eq(run_io(&rig, JOB_WRITE, out, MIB / 2, 0), 0);
+    cr_assert_eq(fault_calls(FAULT_RING_READ), 2);
     cr_assert_eq(fault_calls(FAULT_RING_WRITE), 1);
     rig_close(&rig);
     munmap(out, MIB);

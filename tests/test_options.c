@@ -86,7 +86,7 @@ Test(options, table_is_sound)
         for (j = 0; j < i; j++)
             cr_assert_neq(strcmp(row->name, option_rows[j].name), 0, "%s twice", row->name);
     }
-    cr_assert_eq(OPTION_COUNT, 17);
+    cr_assert_eq(OPTION_COUNT, 19);
 }
 
 Test(options, defaults_are_values)
@@ -251,6 +251,55 @@ Test(options, head_reserve)
 Test(options, prefetch)
 {
     check_amount("prefetch", offsetof(struct settings, prefetch), true, true, 0);
+}
+
+Test(options, depth)
+{
+    static const char *const bad[] = {"",    "0",   "65",  "-1",         "+1",  "0x8",
+                                      "8.5", "8 8", "8K",  "4294967297", "off", "max",
+                                      "50%", "1e1", "641", "8\n9"};
+    spw_options *options = open_options();
+    struct settings settings;
+
+    settings_read(options, &settings);
+    cr_assert_eq(settings.depth, 0);
+    check_set(options, "depth", " 8 ", "8");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.depth, 8);
+    check_set(options, "depth", "1", "1");
+    check_set(options, "depth", "064", "64");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.depth, 64);
+    check_set(options, "depth", "AUTO", "auto");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.depth, 0);
+    spw_options_close(options);
+    check_all_refused("depth", bad, COUNT(bad));
+}
+
+Test(options, request)
+{
+    static const char *const bad[] = {"", "0", "4095", "1025M", "2G", "off", "50%", "-1", "8192P"};
+    spw_options *options = open_options();
+    struct settings settings;
+
+    settings_read(options, &settings);
+    cr_assert_eq(settings.request_bytes, 0);
+    check_set(options, "request", "512K", "512KiB");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.request_bytes, 512 << 10);
+    check_set(options, "request", "4KiB", "4KiB");
+    check_set(options, "request", " 1G ", "1GiB");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.request_bytes, 1 << 30);
+    check_set(options, "request", "1MB", "1MiB");
+    check_set(options, "request", "Auto", "auto");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.request_bytes, 0);
+    cr_assert_eq(spw_options_set(options, "strict", "on"), 0);
+    check_refused(options, "request", "1MB");
+    spw_options_close(options);
+    check_all_refused("request", bad, COUNT(bad));
 }
 
 Test(options, disk_limit)

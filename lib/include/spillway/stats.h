@@ -87,7 +87,15 @@ extern "C" {
     X(adopted_bytes_total, counter,                                                                \
       "payload spilled to the memory tier without a copy, since it lay there already")             \
     X(lock_hold_cpu_peak_ns, gauge,                                                                \
-      "longest time on the processor that a queue's lock was held; 0 unless all calls are timed")
+      "longest time on the processor that a queue's lock was held; 0 unless all calls are timed")  \
+    X(requests_total, counter, "I/O requests that have ended, good or bad")                        \
+    X(wakeups_total, counter, "times that an I/O thread slept and was woken")                      \
+    X(write_depth, gauge, "writes of write_request_bytes in flight at most")                       \
+    X(write_request_bytes, gauge, "larger writes are split; 0: they are not")                      \
+    X(write_calibrated, gauge, "1: both were measured here; 0: they are defaults or settings")     \
+    X(read_depth, gauge, "reads of read_request_bytes in flight at most")                          \
+    X(read_request_bytes, gauge, "larger reads are split; 0: they are not")                        \
+    X(read_calibrated, gauge, "1: both were measured here; 0: they are defaults or settings")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
