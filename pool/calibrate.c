@@ -2,7 +2,7 @@
 #include "calibrate.h"
 
 /* As good, within noise; clearly better; not worth another round. In per cent of the other. */
-enum { AS_GOOD_PERCENT = 97, AS_GOOD_WORST_PERCENT = 85, BETTER_PERCENT = 104, BAD_PERCENT = 75 };
+enum { AS_GOOD_PERCENT = 98, AS_GOOD_WORST_PERCENT = 92, BETTER_PERCENT = 104, BAD_PERCENT = 75 };
 
 static unsigned depth_of(const struct calibration *c, uint32_t request_bytes)
 {
