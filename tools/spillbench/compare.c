@@ -111,7 +111,7 @@ static void note_measure(struct comparison *comparison, enum contender contender
     add(outcome, FIGURE_PRODUCE, measure->produce_s);
     add(outcome, FIGURE_DRAIN, measure->drain_s);
     add(outcome, FIGURE_CPU, cpu_s);
-    add(outcome, FIGURE_NET_CPU, cpu_s - null->user_s - null->sys_s);
+    add(outcome, FIGURE_NET_CPU, null == measure ? 0 : cpu_s - null->user_s - null->sys_s);
     add(outcome, FIGURE_RSS, (double)measure->rss_peak_bytes);
     add(outcome, FIGURE_CHARGE, (double)measure->charge_peak_bytes);
     add(outcome, FIGURE_CACHE, (double)measure->cache_growth_bytes);
