@@ -21,16 +21,37 @@ static struct table *open_table(const struct comparison *comparison, unsigned nu
     return report_table(report, full_name, full_title, count, columns, units);
 }
 
+/* A figure and how its rounds are told: with least and most where a bar is measured by it. */
+struct column {
+    enum figure figure;
+    bool spread;
+};
+
+static void figure_cells(struct table *table, const struct outcome *outcome,
+                         const struct column *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct series *series = &outcome->figures[columns[i].figure];
+
+        if (columns[i].spread)
+            cell_series(table, series);
+        else
+            cell_number(table, series_median(series));
+    }
+}
+
 static void total_rows(const struct comparison *comparison, unsigned number, struct report *report)
 {
-    static const char *const columns[] = {"contender", "wall",     "produce",     "drain", "cpu",
-                                          "net_cpu",   "rss_peak", "charge_peak", "cache"};
+    static const char *const columns[] = {"contender", "wall",        "cpu",
+                                          "net_cpu",   "produce",     "drain",
+                                          "rss_peak",  "charge_peak", "cache"};
     static const enum unit units[] = {UNIT_TEXT,    UNIT_SECONDS, UNIT_SECONDS,
                                       UNIT_SECONDS, UNIT_SECONDS, UNIT_SECONDS,
                                       UNIT_BYTES,   UNIT_BYTES,   UNIT_BYTES};
-    static const enum figure figures[] = {FIGURE_WALL,   FIGURE_PRODUCE, FIGURE_DRAIN,
-                                          FIGURE_CPU,    FIGURE_NET_CPU, FIGURE_RSS,
-                                          FIGURE_CHARGE, FIGURE_CACHE};
+    static const struct column figures[] = {
+        {FIGURE_WALL, true},   {FIGURE_CPU, true},  {FIGURE_NET_CPU, true}, {FIGURE_PRODUCE, false},
+        {FIGURE_DRAIN, false}, {FIGURE_RSS, false}, {FIGURE_CHARGE, false}, {FIGURE_CACHE, false},
+    };
     struct table *table =
         open_table(comparison, number, report, "compare", "median (least to most) of the rounds",
                    COUNT(columns), columns, units);
@@ -42,8 +63,7 @@ static void total_rows(const struct comparison *comparison, unsigned number, str
             continue;
         row_begin(table);
         cell_text(table, "%s", contender_name((enum contender)i));
-        for (size_t f = 0; f < COUNT(figures); f++)
-            cell_series(table, &outcome->figures[figures[f]]);
+        figure_cells(table, outcome, figures, COUNT(figures));
     }
 }
 
@@ -166,9 +186,16 @@ static void calibration_rows(const struct comparison *comparison, unsigned numbe
     static const enum unit units[] = {UNIT_TEXT,    UNIT_BYTES,   UNIT_SECONDS, UNIT_SECONDS,
                                       UNIT_SECONDS, UNIT_SECONDS, UNIT_BYTES,   UNIT_NS,
                                       UNIT_NS,      UNIT_NS,      UNIT_NS};
-    static const enum figure figures[] = {
-        FIGURE_WALL, FIGURE_PRODUCE,        FIGURE_DRAIN,          FIGURE_CPU,
-        FIGURE_RSS,  FIGURE_PRODUCE_P50_NS, FIGURE_PRODUCE_MAX_NS, FIGURE_CONSUME_MAX_NS};
+    static const struct column figures[] = {
+        {FIGURE_WALL, false},
+        {FIGURE_PRODUCE, false},
+        {FIGURE_DRAIN, false},
+        {FIGURE_CPU, false},
+        {FIGURE_RSS, false},
+        {FIGURE_PRODUCE_P50_NS, false},
+        {FIGURE_PRODUCE_MAX_NS, false},
+        {FIGURE_CONSUME_MAX_NS, false},
+    };
     const struct compare_plan *plan = &comparison->plan;
     const struct outcome *seed = &comparison->outcomes[CONTENDER_SEED];
     const struct original *original = original_of(plan);
@@ -185,8 +212,7 @@ static void calibration_rows(const struct comparison *comparison, unsigned numbe
     row_begin(table);
     cell_text(table, "here");
     cell_number(table, (double)plan->total_bytes);
-    for (size_t f = 0; f < COUNT(figures); f++)
-        cell_series(table, &seed->figures[figures[f]]);
+    figure_cells(table, seed, figures, COUNT(figures));
     cell_scan(table, plan, plan->total_bytes, series_median(&seed->figures[FIGURE_PRODUCE_P50_NS]));
     row_begin(table);
     cell_text(table, "itself");
@@ -200,7 +226,8 @@ static void calibration_rows(const struct comparison *comparison, unsigned numbe
                 "Linux 6.18, ext4) and another day, so disk and processor differ; those for 256 "
                 "KiB in a memory cgroup of 768 MiB. Its time grows with the square of the number "
                 "of chunks: push_per_entry, a push at half of the chunks divided by the entries "
-                "then queued, is what compares where the totals differ.");
+                "then queued, is what compares where the totals differ; it is less where a short "
+                "queue lies in the processor's cache.");
 }
 
 static void memory_curves(const struct comparison *comparison, unsigned number,
