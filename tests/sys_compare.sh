@@ -119,6 +119,17 @@ check "more disk than allowed" exits 1 "more disk than allowed" compare --conten
 check "no such folder" exits 1 "No such file" compare --contenders seed --dir "$work/none"
 check "no such folder for a map" exits 1 "No such file" compare --contenders mapped --dir "$work/none"
 check "no such folder for swap" exits 1 "No such file" compare --contenders swap --dir "$work/none"
+mkdir "$work/full"
+if mount -t tmpfs -o size=16m spillway-test "$work/full" 2>"$work/err"; then
+    cleanups+=("umount -l '$work/full'")
+    for contender in seed mapped swap; do
+        check "a full disk under $contender" exits 1 "No space" compare --contenders $contender \
+            --dir "$work/full"
+    done
+    check "nothing is left on it" [ -z "$(ls -A "$work/full")" ]
+else
+    pass_over "full disks" "$(head -1 "$work/err")"
+fi
 cp "$spillbench" "$work/bench"
 check "a user who may not make a cgroup" exits 1 "memory cgroup" \
     nobody "$work/bench" compare --pairs 1 --total 1MiB --contenders spillway --quiet

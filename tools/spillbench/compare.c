@@ -122,32 +122,43 @@ static void note_measure(struct comparison *comparison, enum contender contender
     latency_join(&outcome->consume, &measure->drain);
 }
 
+/* Why it ended, without its name, which the remark begins with. */
+static const char *why_of(const struct measure *measure, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (strncmp(measure->why, name, len) == 0 && strncmp(measure->why + len, ": ", 2) == 0)
+        return measure->why + len + 2;
+    return measure->why;
+}
+
 /* One that cannot run here is a remark; one that should have and did not is a failure, unless that
  * is what was to be shown: incompressible data does not fit into compressed memory. */
 static int run_one(struct comparison *comparison, enum contender contender, struct report *report)
 {
     struct measure *measure = compare_run(contender, &comparison->plan);
-    const char *name = contender_name(contender);
+    const char *name = contender_name(contender), *why;
     int code = 0;
 
     if (!measure)
         return EXIT_FAILED;
+    why = why_of(measure, name);
     if (measure->error == 0) {
         note_measure(comparison, contender, measure);
         return 0;
     }
     comparison->outcomes[contender].left = true;
     if (measure->error == -EOPNOTSUPP || measure->error == -EPERM) {
-        report_note(report, "%s: skipped: %s.", name, measure->why);
+        report_note(report, "%s: skipped: %s.", name, why);
     } else if (contender == CONTENDER_ZRAM) {
         report_note(report,
                     "%s: half of the limit for the process, half for what is compressed; it ended "
-                    "after %llu MiB, as the data is incompressible: %s.",
-                    name, (unsigned long long)(measure->produced_bytes / MIB), measure->why);
+                    "after %llu MiB, since the data is incompressible: %s.",
+                    name, (unsigned long long)(measure->produced_bytes / MIB), why);
     } else {
         report_note(report, "%s: failed after %llu MiB: %s.", name,
-                    (unsigned long long)(measure->produced_bytes / MIB), measure->why);
-        fprintf(stderr, "spillbench: %s: %s\n", name, measure->why);
+                    (unsigned long long)(measure->produced_bytes / MIB), why);
+        fprintf(stderr, "spillbench: %s: %s\n", name, why);
         code = EXIT_FAILED;
     }
     child_release(measure);
