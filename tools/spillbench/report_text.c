@@ -57,7 +57,7 @@ static size_t cell_print(char out[CELL_BYTES], enum unit unit, const struct cell
         number_text(median, unit, scale, series_median(series));
         number_text(min, unit, scale, series_min(series));
         number_text(max, unit, scale, series_max(series));
-        if (series->count > 1)
+        if (strcmp(min, max) != 0)
             snprintf(out, CELL_BYTES, "%s (%s - %s)%s", median, min, max, scale.suffix);
         else
             snprintf(out, CELL_BYTES, "%s%s", median, scale.suffix);
