@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mkman_commands.h"
+#include "mkman_roff.h"
 #include "spillway/options.h"
 #include "spillway/stats.h"
 
@@ -29,36 +31,6 @@ static bool option_at(size_t index, spw_option_info *info)
 {
     *info = (spw_option_info){.size = sizeof(*info)};
     return spw_options_describe(index, info) == 0;
-}
-
-/* Text in which nothing is a roff request, escape or hyphenation. */
-static void roff_text(const char *text)
-{
-    if (*text == '.' || *text == '\'')
-        fputs("\\&", stdout);
-    for (; *text; text++) {
-        if (*text == '\\')
-            fputs("\\e", stdout);
-        else if (*text == '-')
-            fputs("\\-", stdout);
-        else if (*text == '"')
-            fputs("\\(dq", stdout);
-        else
-            putchar(*text);
-    }
-}
-
-/* A sentence of its own: a capital at the start, a full stop at the end. */
-static void roff_sentence(const char *text)
-{
-    char first[2] = {*text, '\0'};
-    if (*text >= 'a' && *text <= 'z')
-        first[0] = (char)(*text - 'a' + 'A');
-    roff_text(first);
-    if (*text)
-        roff_text(text + 1);
-    size_t length = strlen(text);
-    puts(length && text[length - 1] == '.' ? "" : ".");
 }
 
 static void roff_options(void)
@@ -118,6 +90,10 @@ static void man_line(const char *line, const char *version)
     }
     if (strcmp(line, "@HISTOGRAMS@\n") == 0) {
         roff_histograms();
+        return;
+    }
+    if (strcmp(line, "@COMMANDS@\n") == 0) {
+        roff_commands();
         return;
     }
     const char *at;

@@ -42,6 +42,14 @@ static int print_version(void)
     return help_finish("spillbench") ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static bool pairs_are_good(const struct bench_common *common)
+{
+    if (common->pairs <= SERIES_MAX)
+        return true;
+    args_refuse_number("pairs", common->pairs, "64 at most");
+    return false;
+}
+
 /* Refused variables are found now, not in the middle of a measurement. */
 static bool environment_is_good(void)
 {
@@ -94,14 +102,16 @@ static int run(const struct command *command, const char *line, int argc, char *
     }
     int parsed = args_parse(command, argc, argv, common);
     code = parsed == ARGS_DONE ? EXIT_SUCCESS : EXIT_USAGE;
-    if (parsed != ARGS_GO_ON || !environment_is_good())
+    if (parsed != ARGS_GO_ON || !pairs_are_good(common) || !environment_is_good())
         goto done;
     progress_quiet(common->quiet);
     code = command->run(common, report);
     progress_end();
     /* What was measured before something failed is worth showing. */
-    int printed = code == EXIT_USAGE ? EXIT_USAGE : print_report(report, common);
-    code = code ? code : printed;
+    if (code == EXIT_SUCCESS || !report_is_empty(report)) {
+        int printed = print_report(report, common);
+        code = code ? code : printed;
+    }
 done:
     report_close(report);
     free(common);

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +94,13 @@ int args_refuse(const char *name, const char *value, const char *allowed)
 {
     fprintf(stderr, "spillbench: --%s: '%.100s' is not allowed: give %s\n", name, value, allowed);
     return ARGS_WRONG;
+}
+
+int args_refuse_number(const char *name, uint64_t value, const char *allowed)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%" PRIu64, value);
+    return args_refuse(name, text, allowed);
 }
 
 static bool parse_count(const char *text, uint64_t *out)

@@ -80,6 +80,7 @@ const char *args_help(const struct arg *arg);
 
 /* Refuses a value that the table could not judge, in the same words; returns the exit code. */
 int args_refuse(const char *name, const char *value, const char *allowed);
+int args_refuse_number(const char *name, uint64_t value, const char *allowed);
 
 /* --help of a subcommand on stdout. Returns whether all of it was taken. */
 bool args_print_help(const struct command *command);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -43,6 +44,21 @@ static int fill(spw_options *options, uint64_t memory_bytes, const char *dir,
     return err;
 }
 
+/* The library goes on without a directory that does not work; one that was named was meant. */
+static int check_dir(spw_pool *pool, const spw_options *options, const char *dir,
+                     struct measure *measure)
+{
+    spw_stats stats = {.size = sizeof(stats)};
+    if (!dir || !strstr(spw_options_value(options, "tiers", NULL), "disk"))
+        return 0;
+    if (spw_pool_stats(pool, &stats) == 0 && stats.disk_limit_bytes > 0 &&
+        !strstr(stats.fallbacks, "scratch") && !strstr(stats.fallbacks, "tmpfs"))
+        return 0;
+    measure_fail(measure, -ENODEV, "cannot spill to '%s': %.*s", dir,
+                 (int)strcspn(measure->said, "\n"), measure->said);
+    return -ENODEV;
+}
+
 spw_pool *load_pool(struct measure *measure, uint64_t memory_bytes, const char *dir,
                     spw_options **options, const char *const *settings)
 {
@@ -66,6 +82,11 @@ spw_pool *load_pool(struct measure *measure, uint64_t memory_bytes, const char *
         if (err)
             measure_fail(measure, err, "cannot open a pool: %s",
                          *measure->said ? measure->said : spw_error_text(err));
+    }
+    if (!err) {
+        err = check_dir(pool, *options, dir, measure);
+        if (err)
+            spw_pool_close(pool);
     }
     if (err) {
         spw_options_close(*options);

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { RAW_DEPTH_MAX = 256 };
+
 enum raw_engine { RAW_URING, RAW_THREADS };
 enum raw_direction { RAW_WRITE, RAW_READ, RAW_MIXED };
 
@@ -31,8 +33,8 @@ uint32_t raw_align(const struct raw_file *file); /* of a request, in bytes */
 
 /* Requests go front to back, and start again at the front; mixed ones write into the one half and
  * read from the other, by turns. Returns 0, -EINVAL (a request that does not fit the file or its
- * alignment, a depth above 256), -ENOSYS (no io_uring in this build) or -errno; bytes a second and
- * CPU seconds a GB in *rate and *cpu. */
+ * alignment, a depth above RAW_DEPTH_MAX), -ENOSYS (no io_uring in this build) or -errno; bytes a
+ * second and CPU seconds a GB in *rate and *cpu. */
 int raw_run(struct raw_file *file, const struct raw_plan *plan, double *rate, double *cpu);
 
 /* The best of a few depths and request sizes of io_uring, found by short runs: the yardstick for

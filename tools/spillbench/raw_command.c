@@ -11,7 +11,8 @@
 #include "raw.h"
 #include "report.h"
 
-#define FILE_UNIT (UINT64_C(2) << 20)
+#define FILE_UNIT   (UINT64_C(2) << 20)
+#define BUFFERS_MAX (UINT64_C(1) << 30) /* of a run, all requests in flight */
 
 struct options {
     struct bench_common common;
@@ -224,28 +225,27 @@ static void fio_tell(struct grid *grid)
     }
 }
 
-/* What the lists may hold is known only here. */
+/* What the table could not judge. */
 static int check(const struct options *options)
 {
+    uint64_t deepest = 1;
     for (unsigned i = 0; i < options->depths.count; i++) {
-        char value[32];
-        snprintf(value, sizeof(value), "%" PRIu64, options->depths.values[i]);
-        if (options->depths.values[i] > 256)
-            return args_refuse("depths", value, "256 at most");
+        uint64_t depth = options->depths.values[i];
+        if (depth > RAW_DEPTH_MAX)
+            return args_refuse_number("depths", depth, "256 at most");
+        deepest = depth > deepest ? depth : deepest;
     }
     for (unsigned i = 0; i < options->requests.count; i++) {
-        char value[32];
         uint64_t bytes = options->requests.values[i];
-        snprintf(value, sizeof(value), "%" PRIu64, bytes);
-        if (bytes % 4096 != 0 || bytes > options->file_bytes || bytes > (UINT64_C(1) << 30))
-            return args_refuse("requests", value,
-                               "multiples of 4096, up to the file's size and 1GiB");
+        if (bytes % 4096 != 0 || bytes > options->file_bytes)
+            return args_refuse_number("requests", bytes,
+                                      "multiples of 4096, up to the file's size");
+        if (bytes > BUFFERS_MAX / deepest)
+            return args_refuse_number("requests", bytes,
+                                      "no more than 1GiB in flight: request times depth");
     }
-    if (options->file_bytes > options->common.disk_bytes) {
-        char value[32];
-        snprintf(value, sizeof(value), "%" PRIu64, options->file_bytes);
-        return args_refuse("file", value, "no more than --disk allows");
-    }
+    if (options->file_bytes > options->common.disk_bytes)
+        return args_refuse_number("file", options->file_bytes, "no more than --disk allows");
     return 0;
 }
 

@@ -6,8 +6,6 @@
 #include "../../pool/scratch.h"
 #include "raw.h"
 
-enum { RAW_DEPTH_MAX = 256 };
-
 struct raw_file {
     struct scratch scratch;
     uint64_t bytes;

@@ -157,6 +157,11 @@ void report_close(struct report *report)
     free(report);
 }
 
+bool report_is_empty(const struct report *report)
+{
+    return !report->tables;
+}
+
 /* ---- tables ---- */
 
 /* Out of memory a benchmark has nothing to say: no caller has to look after each cell. */

@@ -24,6 +24,7 @@ enum unit { UNIT_TEXT, UNIT_COUNT, UNIT_BYTES, UNIT_SECONDS, UNIT_NS, UNIT_RATE,
 
 struct report *report_open(const char *command_line);
 void report_close(struct report *report);
+bool report_is_empty(const struct report *report); /* no table */
 
 /* A table: `columns` are names (lower case, with underscores: JSON keys), `units` one for each. */
 struct table *report_table(struct report *report, const char *name, const char *title,

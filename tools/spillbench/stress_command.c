@@ -165,19 +165,12 @@ static int run_side(const struct stress_options *options, bool null, struct stre
 
 static int check(const struct stress_options *options)
 {
-    char value[32];
-    if (options->chunk_bytes > options->total_bytes) {
-        snprintf(value, sizeof(value), "%" PRIu64, options->chunk_bytes);
-        return args_refuse("chunk", value, "no more than --total");
-    }
-    if (options->queues > STRESS_QUEUES_MAX) {
-        snprintf(value, sizeof(value), "%" PRIu64, options->queues);
-        return args_refuse("queues", value, "65536 at most");
-    }
-    if (options->total_bytes > options->common.disk_bytes) {
-        snprintf(value, sizeof(value), "%" PRIu64, options->total_bytes);
-        return args_refuse("total", value, "no more than --disk allows");
-    }
+    if (options->chunk_bytes > options->total_bytes)
+        return args_refuse_number("chunk", options->chunk_bytes, "no more than --total");
+    if (options->queues > STRESS_QUEUES_MAX)
+        return args_refuse_number("queues", options->queues, "65536 at most");
+    if (options->total_bytes > options->common.disk_bytes)
+        return args_refuse_number("total", options->total_bytes, "no more than --disk allows");
     return 0;
 }
 
