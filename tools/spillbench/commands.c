@@ -3,15 +3,7 @@
 
 #include <stddef.h>
 
-/* clang-format off: a line each, so that a new one changes no other */
 const struct command *const commands[] = {
-    &raw_command,
-    &stress_command,
-    &compare_command,
-    &scale_command,
-    &latency_command,
-    &tiers_command,
-    &bars_command,
-    NULL,
+    &raw_command,     &stress_command, &compare_command, &scale_command,
+    &latency_command, &tiers_command,  &bars_command,    NULL,
 };
-/* clang-format on */
