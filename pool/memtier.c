@@ -15,6 +15,7 @@ enum {
 /* What is asked for: `align` is a power of two, from a cache line to a page. */
 struct wanted {
     uint64_t len, align;
+    bool cell; /* in a segment of pieces of this size; len is a power of two */
 };
 
 /* --- pieces and warm segments; all called with the lock held -------------------------------- */
@@ -43,6 +44,8 @@ static void piece_take(struct memtier *tier, struct segment *segment, const stru
     segment->pieces++;
     tier->stored_bytes += wanted->len;
 }
+
+/* --- segments that hand out pieces of any size; with the lock held -------------------------- */
 
 static void open_remove(struct memtier *tier, const struct segment *segment)
 {
@@ -120,22 +123,42 @@ static struct segment *open_find(const struct memtier *tier, const struct wanted
     return NULL;
 }
 
+/* The first piece of an empty segment that is on no list. */
+static void first_take(struct memtier *tier, struct segment *segment, const struct wanted *wanted,
+                       struct memslot *out)
+{
+    if (wanted->cell) {
+        memtier_cells_begin(tier, segment, wanted->len);
+        (void)memtier_cell_take(tier, wanted->len, out);
+        return;
+    }
+    open_add(tier, segment);
+    piece_take(tier, segment, wanted, out);
+}
+
 /* A piece out of memory that is there already. */
 static bool room_take(struct memtier *tier, const struct wanted *wanted, struct memslot *out)
 {
-    struct segment *segment = open_find(tier, wanted);
+    struct segment *segment = NULL;
     struct segment **link;
 
-    if (segment == NULL) {
-        link = warm_find(tier, wanted->len);
-        if (link == NULL)
-            return false;
-        segment = *link;
-        *link = segment->next;
-        tier->warm_bytes -= segment->bytes;
-        open_add(tier, segment);
+    if (wanted->cell) {
+        if (memtier_cell_take(tier, wanted->len, out))
+            return true;
+    } else {
+        segment = open_find(tier, wanted);
     }
-    piece_take(tier, segment, wanted, out);
+    if (segment != NULL) {
+        piece_take(tier, segment, wanted, out);
+        return true;
+    }
+    link = warm_find(tier, wanted->len);
+    if (link == NULL)
+        return false;
+    segment = *link;
+    *link = segment->next;
+    tier->warm_bytes -= segment->bytes;
+    first_take(tier, segment, wanted, out);
     return true;
 }
 
@@ -193,7 +216,10 @@ static bool read_map_stays(struct memtier *tier, struct segment *segment)
 /* The last piece of a recycle segment is gone. Takes and leaves the lock held. */
 static void recycle(struct memtier *tier, struct segment *segment)
 {
-    open_remove(tier, segment);
+    if (segment->cell_bytes != 0)
+        memtier_cells_end(tier, segment);
+    else
+        open_remove(tier, segment);
     if (!read_map_stays(tier, segment)) {
         tier->resting++;
         pthread_mutex_unlock(&tier->lock);
@@ -212,6 +238,8 @@ void memtier_release(struct memtier *tier, const struct memslot *slot)
 
     pthread_mutex_lock(&tier->lock);
     tier->stored_bytes -= slot->len;
+    if (segment->cell_bytes != 0)
+        memtier_cell_release(tier, slot);
     last = --segment->pieces == 0;
     if (last && tier->seal == SEAL_RECYCLE)
         recycle(tier, segment);
@@ -249,8 +277,7 @@ static int recycle_take(struct memtier *tier, const struct wanted *wanted, struc
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&tier->lock);
-    piece_take(tier, segment, wanted, out);
-    open_add(tier, segment);
+    first_take(tier, segment, wanted, out);
     memtier_reservation_keep(tier, &reservation, segment);
     pthread_mutex_unlock(&tier->lock);
     return 0;
@@ -296,7 +323,7 @@ static int strict_put(struct memtier *tier, const struct memtier_source *source,
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&tier->lock);
-    piece_take(tier, segment, &(struct wanted){source->len, LINE_BYTES}, out);
+    piece_take(tier, segment, &(struct wanted){source->len, LINE_BYTES, false}, out);
     memtier_reservation_keep(tier, &reservation, segment);
     pthread_mutex_unlock(&tier->lock);
     return 0;
@@ -314,7 +341,7 @@ int memtier_put(struct memtier *tier, const struct memtier_source *source, struc
     }
     if (tier->seal == SEAL_STRICT)
         return strict_put(tier, source, out);
-    rc = recycle_take(tier, &(struct wanted){source->len, LINE_BYTES}, out);
+    rc = recycle_take(tier, &(struct wanted){source->len, LINE_BYTES, false}, out);
     if (rc < 0)
         return rc;
     copy_source(source, writable_at(out));
@@ -335,7 +362,8 @@ int memtier_take(struct memtier *tier, uint64_t len, struct memslot *out, unsign
         return -EINVAL;
     if (len > tier->capacity_bytes)
         return -ENOSPC;
-    rc = recycle_take(tier, &(struct wanted){len, tier->plan.page_bytes}, out);
+    rc = recycle_take(
+        tier, &(struct wanted){len, tier->plan.page_bytes, memtier_is_cell(tier, len)}, out);
     if (rc < 0)
         return rc;
     *write = writable_at(out);
@@ -350,8 +378,8 @@ bool memtier_may_accept(struct memtier *tier, uint64_t len)
     if (len == 0 || len > tier->capacity_bytes)
         return false;
     pthread_mutex_lock(&tier->lock);
-    may =
-        open_find(tier, &(struct wanted){len, LINE_BYTES}) != NULL || warm_find(tier, len) != NULL;
+    may = open_find(tier, &(struct wanted){len, LINE_BYTES, false}) != NULL ||
+          warm_find(tier, len) != NULL;
     if (!may) {
         room = tier->capacity_bytes - tier->total_bytes + tier->warm_bytes;
         may = room >= round_up(len, tier->grain_bytes) &&

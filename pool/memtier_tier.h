@@ -2,7 +2,8 @@
 /*
  * The inside of the memory tier, shared by the files that make it: memtier_open.c (what was asked
  * for and what this machine gives), memtier_make.c (segments: room for them, making, unmapping),
- * memtier.c (pieces) and memtier_tell.c (what the log is told once).
+ * memtier.c (pieces), memtier_cell.c (pieces of one size) and memtier_tell.c (what the log is told
+ * once).
  */
 #ifndef SPILLWAY_POOL_MEMTIER_TIER_H
 #define SPILLWAY_POOL_MEMTIER_TIER_H
@@ -16,6 +17,14 @@
 #include "segment.h"
 
 enum { MEMTIER_OPEN_MAX = 8 }; /* segments that still hand out pieces */
+
+enum {
+    CELLS_MAX = 64,      /* in a segment */
+    CELL_CLASSES = 32,   /* 4 KiB and up, in powers of two */
+    CELL_MIN_SHIFT = 12, /* of the first class */
+    CELLED_SEGMENTS_MIN =
+        8, /* that a tier must have room for: where there are few, each serves all */
+};
 
 /*
  * Segments whose readers' map stays when they are empty, so that a short queue faults no page in
@@ -78,6 +87,7 @@ struct memtier {
     /* All below: guarded by lock. */
     struct segment *open[MEMTIER_OPEN_MAX]; /* each with at least one live piece */
     unsigned open_count;
+    struct segment *celled[CELL_CLASSES]; /* with free cells and used ones */
     struct segment *warm_kept; /* empty, with a readers' map; last in, first out, as the others */
     struct segment *warm;      /* unit-sized and empty */
     struct segment *warm_odd;  /* of other sizes */
@@ -123,6 +133,27 @@ static inline uint64_t less(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
 }
+
+/*
+ * --- memtier_cell.c; the lock is held, but in the first
+ *
+ * Slabs of one size share segments that are divided into cells, of which each is used again as
+ * soon as it is free: slabs of many queues lie beside each other and go at different times.
+ */
+
+/* Whether pieces of this length are cells: pages, a power of two of them, several in a segment. */
+bool memtier_is_cell(const struct memtier *tier, uint64_t len);
+
+/* Divides an empty segment that is on no list. */
+void memtier_cells_begin(struct memtier *tier, struct segment *segment, uint64_t cell_bytes);
+
+/* A free cell of a segment that has used ones as well; false when there is none. */
+bool memtier_cell_take(struct memtier *tier, uint64_t len, struct memslot *out);
+
+void memtier_cell_release(struct memtier *tier, const struct memslot *slot);
+
+/* All cells are free: the segment may become something else. It is on no list now. */
+void memtier_cells_end(struct memtier *tier, struct segment *segment);
 
 /* --- the lock is held in all of these -------------------------------------------------------- */
 

@@ -69,11 +69,13 @@ struct segment {
     unsigned lacks; /* enum segment_lack, or-ed */
 
     /* The tier's; guarded by its lock. */
-    uint64_t used_bytes; /* handed out from the front, in whole cache lines */
+    uint64_t used_bytes; /* handed out from the front, in whole cache lines; 0 with cells */
     uint64_t pieces;     /* live */
+    uint64_t cell_bytes; /* all pieces are of this size, a power of two; 0: of any size */
+    uint64_t free_cells; /* a bit each */
     bool keeps_fd;
-    bool keeps_read; /* its readers' map stays when it is recycled */
-    struct segment *next;
+    bool keeps_read;             /* its readers' map stays when it is recycled */
+    struct segment *next, *prev; /* of one list: warm, or with free cells */
 };
 
 /*
@@ -84,6 +86,12 @@ static inline const unsigned char *segment_own_view(const struct segment *segmen
                                                     const unsigned char *data)
 {
     return segment->write != NULL ? segment->write + (data - segment->read) : data;
+}
+
+/* The cell that begins at `data`. */
+static inline unsigned segment_cell(const struct segment *segment, const unsigned char *data)
+{
+    return (unsigned)((uint64_t)(data - segment->read) / segment->cell_bytes);
 }
 
 /*

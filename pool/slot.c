@@ -20,7 +20,11 @@ enum {
 static void slot_give_back(struct slot_owner *slot)
 {
     struct spw_pool *pool = slot->pool;
-    memtier_release(pool->memtier, &(struct memslot){.segment = slot->segment, .len = slot->len});
+    struct segment *segment = slot->segment;
+    memtier_release(pool->memtier,
+                    &(struct memslot){.segment = segment,
+                                      .data = segment->read + slot->cell * segment->cell_bytes,
+                                      .len = slot->len});
     allocator_release(pool->allocator, slot, sizeof(*slot));
     pool_room_freed(pool);
     pool_release(pool);
@@ -54,7 +58,9 @@ static struct slot_owner *slot_owner_open(struct spw_pool *pool, const struct me
     owner_init(&slot->owner, 1, true, last);
     slot->pool = pool;
     slot->segment = piece->segment;
-    slot->len = piece->len;
+    slot->len = piece->len & ((UINT64_C(1) << 56) - 1);
+    if (piece->segment->cell_bytes) /* does not change while a piece of it is held */
+        slot->cell = segment_cell(piece->segment, piece->data) & 0xff;
     pool_acquire(pool);
     return slot;
 }

@@ -21,7 +21,8 @@ struct slot_owner {
     struct spw_owner owner; /* first */
     struct spw_pool *pool;
     struct segment *segment;
-    uint64_t len; /* of the piece */
+    uint64_t len : 56; /* of the piece */
+    uint64_t cell : 8; /* where the segment has cells */
 };
 
 /* The owner behind bytes that lie in this pool's memory tier, NULL for all others. */

@@ -365,6 +365,82 @@ Test(memtier, taken_places_are_written_in_one_map_and_read_in_the_other)
     close_tier();
 }
 
+/* Segments of slabs of one size: what is freed is used again, whatever lies beside it. */
+Test(memtier, each_cell_is_used_again_at_once)
+{
+    enum { CELLS = 8 * 32 }; /* of 64 KiB */
+    unsigned char *write;
+    unsigned i, round;
+
+    open_plain(16 * MIB, SEAL_RECYCLE);
+    for (i = 0; i < CELLS; i++) {
+        cr_assert_eq(memtier_take(tier, 64 * KIB, &slots[i], &write), 0);
+        cr_assert_eq(segment_own_view(slots[i].segment, slots[i].data), write);
+        memset(write, (int)i, 64 * KIB);
+    }
+    cr_assert_eq(info().stored_bytes, 16 * MIB);
+    cr_assert_eq(memtier_take(tier, 64 * KIB, &slots[CELLS], &write), -ENOSPC);
+    for (round = 0; round < 3; round++) {
+        for (i = round; i < CELLS; i += 3)
+            memtier_release(tier, &slots[i]);
+        for (i = round; i < CELLS; i += 3) {
+            cr_assert_eq(memtier_take(tier, 64 * KIB, &slots[i], &write), 0);
+            memset(write, (int)i, 64 * KIB);
+        }
+        cr_assert_eq(info().stored_bytes, 16 * MIB);
+    }
+    for (i = 0; i < CELLS; i++) {
+        cr_assert_eq(slots[i].data[0], (unsigned char)i);
+        cr_assert_eq(slots[i].data[64 * KIB - 1], (unsigned char)i);
+    }
+    for (i = 0; i < CELLS; i++)
+        memtier_release(tier, &slots[(i * 37 + 5) % CELLS]);
+    cr_assert_eq(info().stored_bytes, 0);
+    cr_assert_eq(put(2 * MIB, 1, &slots[0]), 0, "and segments for something else");
+    cr_assert_eq(memtier_take(tier, MIB, &slots[1], &write), 0);
+    cr_assert_eq(memtier_take(tier, 512 * KIB, &slots[2], &write), 0);
+    cr_assert_neq(slots[1].segment, slots[2].segment);
+    for (i = 0; i < 3; i++)
+        memtier_release(tier, &slots[i]);
+    cr_assert_eq(memtier_trim(tier), 16 * MIB);
+    close_tier();
+}
+
+/* Segments of 32 MiB have no more cells than bits. */
+Test(memtier, large_segments_have_64_cells)
+{
+    struct memtier_config config = config_of(256 * MIB, SEAL_RECYCLE);
+    unsigned char *write;
+    unsigned i;
+
+    config.segment_bytes = 32 * MIB;
+    open_tier(&config);
+    for (i = 0; i < 65; i++)
+        cr_assert_eq(memtier_take(tier, 64 * KIB, &slots[i], &write), 0);
+    cr_assert_eq(slots[0].segment, slots[63].segment);
+    cr_assert_neq(slots[0].segment, slots[64].segment);
+    for (i = 0; i < 65; i++)
+        memtier_release(tier, &slots[i]);
+    cr_assert_eq(info().stored_bytes, 0);
+    close_tier();
+}
+
+/* Slabs of any size and bytes that are copied share the segments of a small tier. */
+Test(memtier, few_segments_serve_everything)
+{
+    unsigned char *write;
+
+    open_plain(2 * MIB, SEAL_RECYCLE);
+    cr_assert_eq(memtier_take(tier, 64 * KIB, &slots[0], &write), 0);
+    cr_assert_eq(memtier_take(tier, 128 * KIB, &slots[1], &write), 0);
+    cr_assert_eq(put(100 * KIB, 1, &slots[2]), 0);
+    assert_holds(&slots[2], 100 * KIB, 1);
+    memtier_release(tier, &slots[0]);
+    memtier_release(tier, &slots[1]);
+    memtier_release(tier, &slots[2]);
+    close_tier();
+}
+
 Test(memtier, taking_is_refused_like_putting)
 {
     unsigned char *write;
