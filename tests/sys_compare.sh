@@ -77,6 +77,25 @@ check "chunks larger than a buffer" compare --contenders spillway,spillway-heap,
 check "small chunks" compare --contenders spillway,spillway-heap,seed,mapped --chunk 1KiB \
     --total 32MiB --threshold 4MiB --head-reserve 1MiB --limit 48MiB
 
+# ---- the seed's strategy costs what the original costs: the same system calls ----
+counted() { # words, number
+    local have
+    have=$(grep -Ec "$1" "$work/strace")
+    [ "$have" -eq "$2" ] || {
+        echo "$have instead of $2 of '$1'"
+        return 1
+    }
+}
+if strace -f -e trace=openat,write,read -o "$work/strace" "${small[@]}" --contenders seed --warm 1 \
+    >"$work/out" 2>&1; then
+    # 1536 chunks; above 20 MiB all but 4 MiB go, the last chunk apart: 256 at a time, five times.
+    check "one temporary file a batch" counted 'O_TMPFILE' 5
+    check "written through a buffer of 4 MiB" counted 'write.* = 4194304' 20
+    check "read back whole, a read a chunk" counted 'read.* = 65536' 1280
+else
+    pass_over "the seed's system calls" "$(tail -1 "$work/out")"
+fi
+
 # ---- killed in the middle ----
 killed() { # signal, contender, what its swap space is called
     local try found=
