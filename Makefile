@@ -5,6 +5,8 @@
 PACKAGES_BUILD := libc6-dev pkg-config libnuma-dev liburing-dev libxxhash-dev
 PACKAGES_CHECK := libcriterion-dev libseccomp-dev g++ e2fsprogs util-linux strace procps
 PACKAGES_CI := valgrind clang clang-format
+# For plots, and to stand beside: `make bench` goes on without what cannot be had, and says so.
+PACKAGES_BENCH := gnuplot-nox mbuffer strace linux-perf
 
 # --- what a user may override --------------------------------------------------------------------
 BUILD ?= build
@@ -280,6 +282,33 @@ demo: ## install what is missing, build, watch 2 GB of files pass through 64 MiB
 	@sh tests/deps.sh $(PACKAGES_BUILD)
 	@+$(AGAIN) all
 	@BUILD='$(BUILD)' bash tools/demo.sh
+
+# --- bench ---------------------------------------------------------------------------------------
+# QUICK=1: little data and few rounds, to see that it works. BENCH_OPTIONS: more for spillbench bars.
+QUICK ?= 0
+BENCH_OPTIONS ?=
+BENCH := $(BUILD)/bench
+BENCH_COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+
+.PHONY: bench bench-run readme-bench
+bench: ## install what is missing, build, measure all bars (QUICK=1: in a minute), report in build/bench
+	@sh tests/deps.sh $(PACKAGES_BUILD)
+	@sh tests/deps.sh $(PACKAGES_BENCH) || echo "bench: goes on without them"
+	@+$(AGAIN) bench-run
+
+bench-run: all
+	@mkdir -p $(BENCH)
+	@SPILLBENCH_COMMIT='$(BENCH_COMMIT)' $(BUILD)/spillbench bars $(if $(filter 1,$(QUICK)),--quick) \
+	    --json $(BENCH)/report.json --plot $(BENCH)/report.svg --markdown $(BENCH)/report.md \
+	    $(BENCH_OPTIONS) >$(BENCH)/report.txt; code=$$?; cat $(BENCH)/report.txt; exit $$code
+
+readme-bench: $(BENCH)/report.md ## write the results of the last make bench into README.md
+	$(Q)awk -v table=$(BENCH)/report.md '/^<!-- end of bench/ { skip = 0 } !skip { print } \
+	    /^<!-- bench:/ { skip = 1; while ((getline line < table) > 0) print line }' README.md \
+	    >$(BUILD)/README.bench && cp $(BUILD)/README.bench README.md
+
+$(BENCH)/report.md:
+	@echo "run 'make bench' first" >&2; exit 1
 
 # --- README: the options table -------------------------------------------------------------------
 .PHONY: readme

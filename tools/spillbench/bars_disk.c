@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "../../pool/checksum.h"
 #include "bars.h"
@@ -42,7 +41,7 @@ struct taken {
     struct series wall_s, cpu_s;           /* of everything */
     struct series null_wall_s, null_cpu_s; /* of the null strategy, right before */
     struct series write_rate, read_rate;   /* of the device's bytes in each phase, gross */
-    uint64_t spilled_bytes, copied_bytes, runs, faults; /* in all rounds */
+    uint64_t spilled_bytes, copied_bytes;  /* in all rounds */
 };
 
 /* In memory shared with the parent. */
@@ -109,19 +108,11 @@ static int stats_now(const struct bench *bench, spw_stats *stats)
     return spw_pool_stats(bench->flow.pool, stats);
 }
 
-static uint64_t faults_now(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (uint64_t)usage.ru_minflt;
-}
-
 /* Everything out, everything back. */
 static int variant_round(struct bench *bench, enum variant variant, struct taken *taken)
 {
     spw_stats before, middle, after;
-    uint64_t faults = faults_now(), bytes = bench->session->bars->data_bytes;
+    uint64_t bytes = bench->session->bars->data_bytes;
 
     bench->flow.chunk_bytes = variants[variant].chunk_bytes;
     bench->flow.heap = variants[variant].heap;
@@ -150,8 +141,6 @@ static int variant_round(struct bench *bench, enum variant variant, struct taken
                    (end - produced));
     taken->spilled_bytes += after.spilled_bytes_total - before.spilled_bytes_total;
     taken->copied_bytes += after.copied_bytes_total - before.copied_bytes_total;
-    taken->runs += after.spilled_runs_total - before.spilled_runs_total;
-    taken->faults += faults_now() - faults;
     return 0;
 }
 
@@ -329,11 +318,6 @@ static void copied_rows(struct bars *bars, const struct session *session)
     bars_row(bars, "foreign heap bytes are copied once", "<= 1.00 x",
              verdict_of(at_most(heap_copies, 1), false), NULL, "%.2f x of %.2f GB spilled",
              heap_copies, gigabytes((double)heap->spilled_bytes));
-    bars_row(bars, "steady state: page faults per run", "0.00",
-             verdict_of(slab->runs > 0 && slab->faults * 200 < slab->runs, false), NULL,
-             "%.3f (%llu in %llu runs, measuring included)",
-             (double)slab->faults / (double)slab->runs, (unsigned long long)slab->faults,
-             (unsigned long long)slab->runs);
 }
 
 static void rows(struct bars *bars, const struct session *session)

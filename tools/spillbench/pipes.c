@@ -21,8 +21,8 @@ extern char **environ;
 
 enum { PIECE_BYTES = 1 << 20, INPUT_MOST_S = 120 };
 
-/* Starts a program with these as its standard input and output. */
-static int start(char *const argv[], int in, int out, pid_t *pid)
+/* Starts a program with these as its standard descriptors. */
+static int start(char *const argv[], int in, int out, int err, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -36,10 +36,11 @@ static int start(char *const argv[], int in, int out, pid_t *pid)
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    int err = posix_spawnp(pid, argv[0], &actions, &attributes, argv, environ);
+    posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
+    int rc = posix_spawnp(pid, argv[0], &actions, &attributes, argv, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
-    return -err;
+    return -rc;
 }
 
 /* Returns 0, or -ECHILD unless the program ended well. */
@@ -82,7 +83,7 @@ int pipes_data(const char *dir, uint64_t bytes)
 
     snprintf(count, sizeof(count), "%" PRIu64, bytes);
     if (rc == 0)
-        rc = start(argv, in, fd, &pid);
+        rc = start(argv, in, fd, STDERR_FILENO, &pid);
     if (rc == 0)
         rc = finish(pid, NULL);
     if (rc == 0 && (fstat(fd, &found) != 0 || (uint64_t)found.st_size != bytes))
@@ -104,7 +105,7 @@ static int start_cat(int data, int *pipe_end, pid_t *pid)
         return in;
     rc = pipe2(ends, O_CLOEXEC) != 0 ? -errno : 0;
     if (rc == 0) {
-        rc = start(argv, in, ends[1], pid);
+        rc = start(argv, in, ends[1], STDERR_FILENO, pid);
         close(ends[1]);
         if (rc != 0)
             close(ends[0]);
@@ -124,7 +125,7 @@ int pipes_through(int data, char *const argv[], struct pipes_taken *taken)
         return -errno;
     int rc = start_cat(data, &in, &cat);
     if (rc == 0) {
-        rc = start(argv, in, out, &program);
+        rc = start(argv, in, out, STDERR_FILENO, &program);
         close(in);
         int program_rc = rc ? rc : finish(program, &taken->cpu_s);
         rc = finish(cat, NULL);
@@ -176,7 +177,7 @@ int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken 
     }
     if (rc != 0)
         return rc;
-    rc = start(argv, in, ends[1], &program);
+    rc = start(argv, in, ends[1], STDERR_FILENO, &program);
     bool started = rc == 0;
     close(in);
     close(ends[1]);
@@ -191,6 +192,24 @@ int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken 
     int cat_rc = finish(cat, NULL);
     if (rc == 0)
         rc = program_rc ? program_rc : cat_rc;
+    return rc;
+}
+
+int pipes_run(char *const argv[], const char *output)
+{
+    int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int out = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = in < 0 || out < 0 ? -errno : 0;
+    pid_t pid;
+
+    if (rc == 0)
+        rc = start(argv, in, out, out, &pid);
+    if (rc == 0)
+        rc = finish(pid, NULL);
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
     return rc;
 }
 

@@ -22,6 +22,10 @@ int pipes_through(int data, char *const argv[], struct pipes_taken *taken);
  * where the program does not take all of the input. */
 int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken *taken);
 
+/* Runs a program with what it prints, errors too, going to the file. Returns 0 or -errno; -ECHILD
+ * when it failed. */
+int pipes_run(char *const argv[], const char *output);
+
 /* Whether a program of that name is found. */
 bool pipes_installed(const char *name);
 

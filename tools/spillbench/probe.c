@@ -11,12 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "ends.h"
+#include "flow.h"
 #include "load.h"
 
 enum { FOUND_CALL = 9, FOUND_NONE = 10, NO_FILTER = 11, BROKEN = 12 };
@@ -207,6 +208,68 @@ int probe_wakeups(const struct probe_plan *plan, uint64_t *wakeups, unsigned *th
     if (rc == 0) {
         *wakeups = (uint64_t)figures[0];
         *threads = (unsigned)figures[1];
+    }
+    return rc;
+}
+
+/* ---- page faults ---- */
+
+static uint64_t faults_now(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_minflt;
+}
+
+static uint64_t runs_now(const spw_pool *pool)
+{
+    spw_stats stats = {.size = sizeof(stats)};
+
+    return spw_pool_stats(pool, &stats) == 0 ? stats.spilled_runs_total : 0;
+}
+
+static void run_faults(void *context, struct measure *measure)
+{
+    enum { ROUNDS = 4, WARM = 2 };
+    const struct job *job = context;
+    const char *const settings[] = {"memory_tier", "off", NULL};
+    struct flow flow = {.chunk_bytes = 256 << 10};
+    spw_options *options;
+    uint64_t faults = 0, runs = 0;
+
+    flow.pool = load_pool(measure, 64 << 20, job->plan->dir, &options, settings);
+    if (!flow.pool)
+        return;
+    int rc = ends_open(&flow.ends, flow.pool, options);
+    for (unsigned i = 0; rc == 0 && i < ROUNDS; i++) {
+        if (i == WARM) {
+            runs = runs_now(flow.pool);
+            faults = faults_now();
+        }
+        rc = flow_produce(&flow, job->plan->bytes, NULL);
+        if (rc == 0)
+            rc = flow_consume(&flow, NULL);
+    }
+    measure->figures[0] = (double)(faults_now() - faults);
+    measure->figures[1] = (double)(runs_now(flow.pool) - runs);
+    flow_close(&flow);
+    spw_pool_close(flow.pool);
+    spw_options_close(options);
+    if (rc != 0)
+        measure_fail(measure, rc, "%s", spw_error_text(rc));
+}
+
+int probe_faults(const struct probe_plan *plan, uint64_t *faults, uint64_t *runs, char *why,
+                 size_t why_bytes)
+{
+    struct job job = {.plan = plan};
+    double figures[4];
+    int rc = run_probe(run_faults, &job, figures, why, why_bytes);
+
+    if (rc == 0) {
+        *faults = (uint64_t)figures[0];
+        *runs = (uint64_t)figures[1];
     }
     return rc;
 }

@@ -30,6 +30,11 @@ int probe_wakeups(const struct probe_plan *plan, uint64_t *wakeups, unsigned *th
 int probe_seed(const struct probe_plan *plan, unsigned rounds, struct series *ours,
                struct series *seeds, char *why, size_t why_bytes);
 
+/* Minor page faults of the process while `plan->bytes` go out and back from slabs, after as
+ * many went out and back twice; and in how many runs. */
+int probe_faults(const struct probe_plan *plan, uint64_t *faults, uint64_t *runs, char *why,
+                 size_t why_bytes);
+
 /* Heap bytes a spilled run, where a run is so many entries of so many bytes. */
 int probe_metadata(const struct probe_plan *plan, uint64_t entry_bytes, double *bytes_per_run,
                    double *entries_per_run, uint64_t *runs, char *why, size_t why_bytes);
