@@ -27,8 +27,8 @@ static const struct arg args[] = {
 
 /* Short ones first, so that something is to be seen; what heats the page cache last. */
 static const struct bars_group *const groups[] = {
-    &bars_disk,   &bars_latency, &bars_cost, &bars_tiers,
-    &bars_memory, &bars_others,  &bars_pipe, &bars_proof,
+    &bars_disk,   &bars_latency, &bars_cost,  &bars_tiers,    &bars_memory,
+    &bars_others, &bars_pipe,    &bars_proof, &bars_policies,
 };
 enum { EXIT_USAGE = 2, GROUPS = sizeof(groups) / sizeof(groups[0]) };
 
