@@ -97,15 +97,21 @@ else
 fi
 
 # ---- killed in the middle ----
-killed() { # signal, contender, what its swap space is called
-    local try found=
-    "${small[@]}" --contenders "$2" --total 256MiB --warm 1MiB >"$work/report.txt" 2>&1 &
+starts() { # contender, what its swap space is called
+    local try
+    "${small[@]}" --contenders "$1" --total 256MiB --warm 1MiB >"$work/report.txt" 2>&1 &
     pid=$!
     for try in $(seq 3000); do
-        grep -q "$3" /proc/swaps && found=1 && break
+        grep -q "$2" /proc/swaps && return
         kill -0 $pid 2>/dev/null || break
         sleep 0.02
     done
+    return 1
+}
+
+killed() { # signal, contender, what its swap space is called
+    local found=
+    starts "$2" "$3" && found=1
     kill -"$1" $pid 2>/dev/null
     wait $pid 2>/dev/null
     if [ -z "$found" ]; then
@@ -119,6 +125,22 @@ killed TERM swap "$work/scratch"
 killed KILL swap "$work/scratch"
 killed TERM zram zram
 killed KILL zram zram
+
+# Only the run, not the program that measures it.
+if starts swap "$work/scratch"; then
+    for try in $(seq 3000); do
+        run=$(cat "$groups/spillbench-$pid"-*/cgroup.procs 2>/dev/null)
+        [ -n "$run" ] && kill -KILL "$run" && break
+        sleep 0.02
+    done
+    wait $pid
+    check "a run that is killed is a failure" [ $? -eq 1 ]
+    check "and why is told" grep -q 'killed by signal 9' "$work/report.txt"
+else
+    wait $pid
+    pass_over "a run that is killed" "there was no swap space to see"
+fi
+check "nothing is left of a run that was killed" nothing_left $pid
 
 # ---- refused, or failed, with a reason ----
 exits() { # code, words, command...
