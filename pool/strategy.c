@@ -6,6 +6,9 @@
 #include "../lib/growable.h"
 #include "run.h"
 
+/* Adopted in one go, under the queue's lock: no window bounds them. */
+enum { ADOPT_BATCH = 64 };
+
 struct pool_strategy {
     spw_strategy strategy; /* first */
     struct spw_pool *pool;
@@ -62,12 +65,15 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
         return -EOWNERDEAD;
     size_t run_bytes = budget_run_bytes(pool);
     bool any = false;
+    unsigned adoptions = 0;
     while (chunks->count > 0) {
         int adopted = adopt_first(pool, chunks, sink);
         if (adopted < 0)
             return adopted;
         if (adopted > 0) {
             any = true;
+            if (++adoptions == ADOPT_BATCH)
+                return 0;
             continue;
         }
         uint64_t room = budget_room(pool);

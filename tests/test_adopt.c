@@ -671,6 +671,34 @@ Test(adopt, no_memory_while_spilling)
     hand_close(&hand);
 }
 
+/* No window bounds what is adopted, but the time that a queue is locked must be. */
+Test(adopt, a_spill_takes_so_many_and_no_more)
+{
+    enum { COUNT = 150, BATCH = 64 };
+    struct hand hand;
+    struct spw_view view;
+    struct spw_block *spare = NULL;
+    hand_open(&hand, in_memory, 0);
+    view_init(&view, &fault_allocator, NULL);
+    for (unsigned i = 0; i <= COUNT; i++) {
+        spw_slab *slab = slab_open(&hand, 64 * KIB);
+        spw_bytes bytes = slab_cut(slab, i, 64 * KIB);
+        if (!spare)
+            spare = block_open(&fault_allocator, NULL, BLOCK_ENTRIES, false);
+        cr_assert_eq(view_push(&view, &bytes, &spare), 0);
+        spw_slab_close(slab);
+    }
+    spw_cursor cursor = spw_view_head(&view);
+    cr_assert_eq(spw_view_spill(&view, &cursor, UINT64_MAX, hand.strategy), BATCH);
+    cr_assert_eq(spw_view_spill(&view, &cursor, UINT64_MAX, hand.strategy), BATCH);
+    cr_assert_eq(spw_view_spill(&view, &cursor, UINT64_MAX, hand.strategy), COUNT - 2 * BATCH);
+    cr_assert_eq(bed_stats(&hand.bed).runs, COUNT);
+    if (spare)
+        block_close(spare);
+    view_fini(&view);
+    hand_close(&hand);
+}
+
 /* ---- whole queues ---- */
 
 /* Fails when adoption silently stops. */
