@@ -58,8 +58,19 @@ void sums_add_entry(struct list_sums *sums, const struct spw_block *block, unsig
         sums->bytes += entry->paged.size_bytes;
     } else {
         sums->bytes += entry->bytes.len;
-        sums->foreign_bytes += bytes_foreign_part(&entry->bytes);
+        /* To ask the owner costs a cache line each, so only where the block holds both kinds. */
+        if (block->foreign_bytes == block->bytes)
+            sums->foreign_bytes += entry->bytes.len;
+        else if (block->foreign_bytes != 0)
+            sums->foreign_bytes += bytes_foreign_part(&entry->bytes);
     }
+}
+
+void sums_add_block(struct list_sums *sums, const struct spw_block *block)
+{
+    sums->count += block_count(block);
+    sums->bytes += block->bytes;
+    sums->foreign_bytes += block->foreign_bytes;
 }
 
 static void list_add_sums(spw_chunks *list, const struct list_sums *sums)

@@ -78,6 +78,9 @@ int list_cut(spw_chunks *list, struct spw_block *block, unsigned index,
 /* Adds one entry to running sums. */
 void sums_add_entry(struct list_sums *sums, const struct spw_block *block, unsigned index);
 
+/* Adds a whole block. */
+void sums_add_block(struct list_sums *sums, const struct spw_block *block);
+
 /* Moves `tail` to the end of `list`; copies a small first block into room at the end. */
 void list_join(spw_chunks *list, spw_chunks *tail);
 

@@ -323,7 +323,9 @@ void queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest)
     struct spw_view *view = &queue->view;
     *rest = rest_none();
     view->rest = rest;
+    view->patience = VIEW_PATIENCE;
     policy->ops->apply(policy, view);
+    view->patience = VIEW_PATIENT;
     view->rest = NULL;
     queue_report(queue);
 }

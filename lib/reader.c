@@ -41,10 +41,14 @@ static int head_fetch(struct queue *queue)
     return err;
 }
 
+/* How many entries are taken with the lock held once. */
+enum { HOLD_ENTRIES = 256 };
+
 /* What a drain has to do after it, without the lock. */
 struct drained {
     bool relieve; /* somebody waits for memory to be given up */
     bool settle;  /* the policy has looked */
+    struct spw_block *emptied;
 };
 
 /* One drain with the lock held; as spw_reader_drain(). */
@@ -58,10 +62,18 @@ static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
     int err = quiet ? 0 : head_fetch(queue);
     size_t count = 0;
     while (count < capacity && view->first && !view->first->paged) {
+        if (count > 0 && count % HOLD_ENTRIES == 0) {
+            queue_unlock(queue, &queue->reader_watch);
+            queue_lock(queue, &queue->reader_watch);
+            if (queue->writer_error || !view->first || view->first->paged)
+                break; /* what was taken is taken */
+        }
         view_pop(view, &out[count]);
         queue->drained_bytes_total += out[count].len;
         count++;
     }
+    drained->emptied = view->emptied;
+    view->emptied = NULL;
     queue_report(queue);
     if (epoch_read(queue->account_epoch) != queue->account_seen)
         drained->relieve |= queue_look_at_account(queue);
@@ -90,6 +102,7 @@ static void event_reset(struct queue *queue)
 
 static void reader_settle(struct queue *queue, const struct drained *drained)
 {
+    blocks_close(drained->emptied);
     if (drained->relieve)
         account_relieved(queue->account);
     spw_policy *policy = queue->reader_policy;

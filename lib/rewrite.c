@@ -60,22 +60,28 @@ static struct mended stretch_mend(struct spw_view *view, struct spw_stretch *str
 }
 
 /*
- * Makes `cursor` the first entry of its stretch, by moving what is before it to a
+ * Makes `cursor` the first entry of its stretch, by moving what is before it, with these sums, to a
  * stretch of its own. Needs one spare. Returns 0 or -ENOMEM (nothing changed).
  */
-static int view_split_before(struct spw_view *view, spw_cursor *cursor)
+static int view_split_at(struct spw_view *view, spw_cursor *cursor, const struct list_sums *before)
 {
     struct spw_stretch *stretch = cursor->stretch;
-    struct list_sums before = cursor_sums_before(cursor);
-    if (before.count == 0)
+    if (before->count == 0)
         return 0;
     struct spw_stretch *front = stretch_insert(view, stretch->prev, stretch->paged);
-    if (list_cut(&stretch->list, cursor->block, cursor->index, &before, &front->list)) {
+    if (list_cut(&stretch->list, cursor->block, cursor->index, before, &front->list)) {
         stretch_unlink(view, front);
         return -ENOMEM;
     }
+    view_forget(view, stretch);
     *cursor = cursor_at(stretch);
     return 0;
+}
+
+static int view_split_before(struct spw_view *view, spw_cursor *cursor)
+{
+    struct list_sums before = cursor_sums_before(view, cursor);
+    return view_split_at(view, cursor, &before);
 }
 
 /* A range of entries of one stretch that begins at a cursor. */
@@ -108,7 +114,8 @@ static bool range_of_stretch(const struct spw_stretch *stretch, size_t max_count
 
 /* All entries from `cursor`, the first of its stretch, on up to both limits; walks blocks, not
  * entries, where it can. */
-static struct range range_up_to(const spw_cursor *cursor, size_t max_count, uint64_t max_bytes)
+static struct range range_up_to(struct spw_view *view, const spw_cursor *cursor, size_t max_count,
+                                uint64_t max_bytes)
 {
     struct range range;
     if (range_of_stretch(cursor->stretch, max_count, max_bytes, &range))
@@ -119,9 +126,8 @@ static struct range range_up_to(const spw_cursor *cursor, size_t max_count, uint
         struct spw_block *block = range.end_block;
         if (range.end_index == block->first && block_count(block) <= max_count - sums->count &&
             block->bytes <= max_bytes && sums->bytes <= max_bytes - block->bytes) {
-            sums->count += block_count(block);
-            sums->bytes += block->bytes;
-            sums->foreign_bytes += block->foreign_bytes;
+            sums_add_block(sums, block);
+            view->walked++;
         } else {
             for (; range.end_index < block->end; range.end_index++) {
                 struct list_sums next = *sums;
@@ -152,6 +158,7 @@ static struct spw_stretch *view_isolate(struct spw_view *view, const spw_cursor 
         stretch_unlink(view, front);
         return NULL;
     }
+    view_forget(view, stretch);
     return front;
 }
 
@@ -187,19 +194,29 @@ void spw_sink_add(spw_sink *sink, spw_handle *handle, size_t count)
     }
 }
 
+/* Tells who asks where entries became handles; `stretch` holds them. */
+static void view_paged(struct spw_view *view, const struct spw_stretch *stretch)
+{
+    uint64_t position = stretch->list.count > 0 ? view_position_of(view, stretch) : UINT64_MAX;
+    if (position < view->paged_from)
+        view->paged_from = position;
+}
+
 long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t max_bytes, spw_strategy *strategy)
 {
     if (spw_cursor_kind(cursor) != SPILLWAY_ENTRY_BYTES)
         return -EINVAL;
     view_acts(view);
-    size_t max_count = cursor->stretch->list.count;
+    struct list_sums before = cursor_sums_before(view, cursor);
+    size_t max_count = cursor->stretch->list.count - before.count;
     if (!cursor->stretch->next)
-        max_count -= cursor_sums_before(cursor).count + 1; /* the merge target stays */
+        max_count--; /* the merge target stays */
     if (max_count == 0)
         return 0;
-    if (view_reserve(view) || view_split_before(view, cursor))
+    if (view_reserve(view) || view_split_at(view, cursor, &before))
         return -ENOMEM;
-    struct range range = range_up_to(cursor, max_count, max_bytes);
+    view_tire(view, PATIENCE_OF_SPILL);
+    struct range range = range_up_to(view, cursor, max_count, max_bytes);
     struct spw_stretch *source = view_isolate(view, cursor, &range);
     if (!source) {
         *cursor = stretch_mend(view, cursor->stretch).start;
@@ -207,6 +224,7 @@ long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t max_bytes, spw_
     }
     struct spw_sink sink = {.view = view};
     view_count(view, source, -1);
+    view_forget(view, source);
     size_t offered = source->list.count;
     int err = strategy->ops->spill(strategy, &source->list, &sink);
     size_t taken = offered - source->list.count;
@@ -216,6 +234,7 @@ long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t max_bytes, spw_
     struct spw_stretch *target = stretch_insert(view, source->prev, true);
     target->list = sink.list;
     view_count(view, target, 1);
+    view_paged(view, target);
     if (target->list.count == 0) {
         stretch_unlink(view, target);
         *cursor = stretch_mend(view, source).start;
@@ -240,7 +259,8 @@ static void view_replace_handle(struct spw_view *view, spw_cursor *cursor, spw_c
     }
     struct spw_block *emptied;
     view_count(view, paged, -1);
-    list_pop(&paged->list, &emptied);
+    uint64_t size_bytes = list_pop(&paged->list, &emptied).paged.size_bytes;
+    view_forget_first(view, paged, &(struct list_sums){1, size_bytes, 0});
     view_count(view, paged, 1);
     if (emptied)
         block_close(emptied);
@@ -261,6 +281,7 @@ long spw_view_fetch(spw_view *view, spw_cursor *cursor, unsigned flags)
     view_acts(view);
     if (view_reserve(view) || view_split_before(view, cursor))
         return -ENOMEM;
+    view_tire(view, PATIENCE_OF_FETCH);
     bool head = cursor->stretch == view->first;
     spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
     int err = handle->ops->fetch(handle, flags, &chunks);
@@ -288,25 +309,28 @@ int spw_view_page(spw_view *view, spw_cursor *cursor, size_t count, spw_handle *
 {
     if (spw_cursor_kind(cursor) != SPILLWAY_ENTRY_BYTES || count == 0)
         return -EINVAL;
-    if (count > cursor->stretch->list.count - cursor_sums_before(cursor).count)
+    struct list_sums before = cursor_sums_before(view, cursor);
+    if (count > cursor->stretch->list.count - before.count)
         return -ERANGE;
     view_acts(view);
     struct spw_sink sink = {.view = view};
     if (view_reserve(view) || spw_sink_reserve(&sink))
         return -ENOMEM;
-    if (view_split_before(view, cursor))
+    if (view_split_at(view, cursor, &before))
         goto no_split;
-    struct range range = range_up_to(cursor, count, UINT64_MAX);
+    struct range range = range_up_to(view, cursor, count, UINT64_MAX);
     struct spw_stretch *source = view_isolate(view, cursor, &range);
     if (!source)
         goto no_isolate;
     view_count(view, source, -1);
+    view_forget(view, source);
     spw_chunks out = source->list;
     list_uncharge(&out);
     spw_sink_add(&sink, handle, count);
     source->list = sink.list;
     source->paged = true;
     view_count(view, source, 1);
+    view_paged(view, source);
     *cursor = stretch_mend(view, source).behind;
     list_join(removed, &out);
     return 0;

@@ -9,7 +9,10 @@
 
 void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account)
 {
-    *view = (struct spw_view){.allocator = allocator, .account = account};
+    *view = (struct spw_view){.allocator = allocator,
+                              .account = account,
+                              .paged_from = UINT64_MAX,
+                              .patience = VIEW_PATIENT};
 }
 
 /* ---- stretches ---- */
@@ -47,6 +50,7 @@ void stretch_unlink(struct spw_view *view, struct spw_stretch *stretch)
 {
     *(stretch->prev ? &stretch->prev->next : &view->first) = stretch->next;
     *(stretch->next ? &stretch->next->prev : &view->last) = stretch->prev;
+    view_forget(view, stretch);
     stretch_discard(view, stretch);
 }
 
@@ -156,11 +160,22 @@ int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
 static void view_keep_block(struct spw_view *view, struct spw_block *block)
 {
     if (view->spare_block || block->capacity != BLOCK_ENTRIES || block->account != view->account) {
-        block_close(block);
+        block_uncharge(block);
+        block->next = view->emptied;
+        view->emptied = block;
         return;
     }
     block->first = block->end = 0;
     view->spare_block = block;
+}
+
+void blocks_close(struct spw_block *first)
+{
+    while (first) {
+        struct spw_block *block = first;
+        first = block->next;
+        block_close(block);
+    }
 }
 
 void view_pop(struct spw_view *view, spw_bytes *out)
@@ -171,9 +186,12 @@ void view_pop(struct spw_view *view, spw_bytes *out)
     *out = list_pop(&stretch->list, &emptied).bytes;
     if (emptied)
         view_keep_block(view, emptied);
+    struct list_sums gone = {1, out->len, foreign - stretch->list.foreign_bytes};
+    view_forget_first(view, stretch, &gone);
     view->entries--;
-    view->resident_bytes -= out->len;
-    view->foreign_bytes -= foreign - stretch->list.foreign_bytes;
+    view->gone_bytes += gone.bytes;
+    view->resident_bytes -= gone.bytes;
+    view->foreign_bytes -= gone.foreign_bytes;
     if (stretch->list.count == 0)
         stretch_unlink(view, stretch);
 }
@@ -185,8 +203,10 @@ spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes)
     struct paged paged = list_pop(&stretch->list, &emptied).paged;
     if (emptied)
         block_close(emptied);
+    view_forget_first(view, stretch, &(struct list_sums){1, paged.size_bytes, 0});
     view->entries--;
     view->paged_entries--;
+    view->gone_bytes += paged.size_bytes;
     view->paged_bytes -= paged.size_bytes;
     *size_bytes = paged.size_bytes;
     if (stretch->list.count == 0)
@@ -203,6 +223,8 @@ void view_fini(struct spw_view *view)
     if (view->spare_block)
         block_close(view->spare_block);
     view->spare_block = NULL;
+    blocks_close(view->emptied);
+    view->emptied = NULL;
     while (view->spare_count > 0)
         allocator_release(view->allocator, view->spares[--view->spare_count],
                           sizeof(struct spw_stretch));
@@ -228,7 +250,89 @@ spw_cursor spw_view_head(const spw_view *view)
     return cursor_at(view->first);
 }
 
-spw_cursor spw_view_seek(const spw_view *view, uint64_t resident_bytes)
+/* The place's block is the next one, or the one before. */
+static void place_forward(struct spw_view *view, struct place *place)
+{
+    sums_add_block(&place->before, place->block);
+    place->block = place->block->next;
+    view->walked++;
+    view_tire(view, 1);
+}
+
+static void place_back(struct spw_view *view, struct place *place)
+{
+    place->block = place->block->prev;
+    place->before.count -= block_count(place->block);
+    place->before.bytes -= place->block->bytes;
+    place->before.foreign_bytes -= place->block->foreign_bytes;
+    view->walked++;
+    view_tire(view, 1);
+}
+
+/* The nearest known place to `bytes` from the start of the stretch: its front, its end, or where it
+ * was sought last. */
+static struct place place_near(const struct spw_view *view, struct spw_stretch *stretch,
+                               uint64_t bytes)
+{
+    const spw_chunks *list = &stretch->list;
+    const struct place *last = &view->places[stretch->paged];
+    struct place front = {stretch, list->first, {0}};
+    struct place end = {stretch,
+                        list->last,
+                        {list->count - block_count(list->last), list->bytes - list->last->bytes,
+                         list->foreign_bytes - list->last->foreign_bytes}};
+    struct place nearest = bytes < list->bytes / 2 ? front : end;
+    uint64_t distance = bytes < list->bytes / 2 ? bytes : list->bytes - bytes;
+    if (last->stretch == stretch) {
+        uint64_t at = last->before.bytes;
+        if ((at < bytes ? bytes - at : at - bytes) < distance)
+            nearest = *last;
+    }
+    return nearest;
+}
+
+/*
+ * Finds the block of the stretch that holds the entry `bytes` from its start, or the last one; the
+ * bytes before it go to `*before`. NULL when the patience came to its end on the way.
+ */
+static struct spw_block *stretch_seek(struct spw_view *view, struct spw_stretch *stretch,
+                                      uint64_t bytes, uint64_t *before)
+{
+    struct place place = place_near(view, stretch, bytes);
+    bool there = false;
+    while (!there && view->patience > 0) {
+        if (place.before.bytes > bytes)
+            place_back(view, &place);
+        else if (place.before.bytes + place.block->bytes <= bytes && place.block->next)
+            place_forward(view, &place);
+        else
+            there = true;
+    }
+    view->places[stretch->paged] = place;
+    *before = place.before.bytes;
+    return there ? place.block : NULL;
+}
+
+/* The first entry of the stretch with at least `bytes` before it; past the end when there is none,
+ * or when the patience came to its end. `*before` is set to what is before it. */
+static spw_cursor stretch_cursor(struct spw_view *view, struct spw_stretch *stretch, uint64_t bytes,
+                                 uint64_t *before)
+{
+    struct spw_block *block = stretch_seek(view, stretch, bytes, before);
+    if (!block)
+        return (spw_cursor){0};
+    unsigned index = block->first;
+    for (; index < block->end && *before < bytes; index++)
+        *before += stretch->paged ? block->entries[index].paged.size_bytes
+                                  : block->entries[index].bytes.len;
+    if (index < block->end)
+        return (spw_cursor){stretch, block, index};
+    if (block->next)
+        return (spw_cursor){stretch, block->next, block->next->first};
+    return (spw_cursor){0};
+}
+
+spw_cursor spw_view_seek(spw_view *view, uint64_t resident_bytes)
 {
     uint64_t before = 0;
     struct spw_stretch *stretch = view->first;
@@ -241,20 +345,67 @@ spw_cursor spw_view_seek(const spw_view *view, uint64_t resident_bytes)
             before += stretch->list.bytes;
             continue;
         }
-        struct spw_block *block = stretch->list.first;
-        while (before + block->bytes <= resident_bytes && block->next) {
-            before += block->bytes;
-            block = block->next;
-        }
-        unsigned index = block->first;
-        while (index < block->end && before < resident_bytes)
-            before += block->entries[index++].bytes.len;
-        if (index < block->end)
-            return (spw_cursor){stretch, block, index};
-        if (block->next)
-            return (spw_cursor){stretch, block->next, block->next->first};
+        uint64_t inside;
+        spw_cursor cursor = stretch_cursor(view, stretch, resident_bytes - before, &inside);
+        if (cursor.stretch || view->patience == 0)
+            return cursor;
+        before += inside; /* within its last entry */
     }
     return (spw_cursor){0};
+}
+
+spw_cursor spw_view_seek_position(spw_view *view, uint64_t *position)
+{
+    uint64_t at = view->gone_bytes;
+    struct spw_stretch *stretch = view->first;
+    for (; stretch; stretch = stretch->next) {
+        if (at >= *position)
+            break;
+        if (at + stretch->list.bytes > *position) {
+            uint64_t inside;
+            spw_cursor cursor = stretch_cursor(view, stretch, *position - at, &inside);
+            if (cursor.stretch)
+                *position = at + inside;
+            if (cursor.stretch || view->patience == 0)
+                return cursor;
+        }
+        at += stretch->list.bytes;
+    }
+    *position = at > *position ? at : *position;
+    return cursor_at(stretch);
+}
+
+uint64_t spw_view_position(const spw_view *view)
+{
+    return view->gone_bytes;
+}
+
+uint64_t spw_view_paged_since(spw_view *view)
+{
+    uint64_t position = view->paged_from;
+    view->paged_from = UINT64_MAX;
+    return position;
+}
+
+int spw_view_should_pause(const spw_view *view)
+{
+    return view->patience == 0;
+}
+
+uint64_t view_position_of(const struct spw_view *view, const struct spw_stretch *stretch)
+{
+    uint64_t before = 0, behind = 0;
+    const struct spw_stretch *prev = stretch->prev, *next = stretch;
+    for (;;) { /* from both sides: one of them is near */
+        if (!prev)
+            return view->gone_bytes + before;
+        before += prev->list.bytes;
+        prev = prev->prev;
+        if (!next)
+            return view->gone_bytes + view->resident_bytes + view->paged_bytes - behind;
+        behind += next->list.bytes;
+        next = next->next;
+    }
 }
 
 enum spw_entry_kind spw_cursor_kind(const spw_cursor *cursor)
@@ -275,15 +426,36 @@ void spw_cursor_next(spw_cursor *cursor)
         *cursor = cursor_at(cursor->stretch->next);
 }
 
-struct list_sums cursor_sums_before(const spw_cursor *cursor)
+/* Sums of the blocks before `block`, from both sides at once: one of them is near, or the place was
+ * sought. */
+static struct list_sums block_sums_before(struct spw_view *view, const struct spw_stretch *stretch,
+                                          const struct spw_block *block)
 {
-    struct list_sums sums = {0};
-    for (const struct spw_block *block = cursor->stretch->list.first; block != cursor->block;
-         block = block->next) {
-        sums.count += block_count(block);
-        sums.bytes += block->bytes;
-        sums.foreign_bytes += block->foreign_bytes;
+    const struct place *place = view ? &view->places[stretch->paged] : NULL;
+    if (place && place->stretch == stretch && place->block == block)
+        return place->before;
+    struct list_sums before = {0}, behind = {0};
+    const struct spw_block *prev = block->prev, *next = block;
+    while (prev && next) {
+        sums_add_block(&before, prev);
+        sums_add_block(&behind, next);
+        prev = prev->prev;
+        next = next->next;
+        if (view) {
+            view->walked += 2;
+            view_tire(view, 2);
+        }
     }
+    if (!prev)
+        return before;
+    return (struct list_sums){stretch->list.count - behind.count,
+                              stretch->list.bytes - behind.bytes,
+                              stretch->list.foreign_bytes - behind.foreign_bytes};
+}
+
+struct list_sums cursor_sums_before(struct spw_view *view, const spw_cursor *cursor)
+{
+    struct list_sums sums = block_sums_before(view, cursor->stretch, cursor->block);
     for (unsigned i = cursor->block->first; i < cursor->index; i++)
         sums_add_entry(&sums, cursor->block, i);
     return sums;
@@ -293,7 +465,7 @@ uint64_t spw_cursor_skip(spw_cursor *cursor)
 {
     if (!cursor->stretch)
         return 0;
-    uint64_t bytes = cursor->stretch->list.bytes - cursor_sums_before(cursor).bytes;
+    uint64_t bytes = cursor->stretch->list.bytes - cursor_sums_before(NULL, cursor).bytes;
     *cursor = cursor_at(cursor->stretch->next);
     return bytes;
 }

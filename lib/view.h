@@ -7,6 +7,8 @@
 #ifndef SPILLWAY_VIEW_H
 #define SPILLWAY_VIEW_H
 
+#include <limits.h>
+
 #include "block.h"
 #include "epoch.h"
 #include "spillway/policy.h"
@@ -20,6 +22,20 @@ struct spw_stretch {
 /* Spare stretches that a rewrite may need: a cut makes two, a spill one more. */
 enum { VIEW_SPARES = 3 };
 
+/* A block of a stretch, and what that holds before it. */
+struct place {
+    struct spw_stretch *stretch; /* NULL: none */
+    struct spw_block *block;
+    struct list_sums before;
+};
+
+/*
+ * How many blocks may be walked while the lock is held once, and what other things count for. All
+ * that is more waits for the next time; places found so far are remembered.
+ */
+enum { VIEW_PATIENCE = 256, PATIENCE_OF_SPILL = 128, PATIENCE_OF_FETCH = 64 };
+#define VIEW_PATIENT UINT_MAX /* nobody waits for the lock */
+
 struct spw_view {
     struct spw_stretch *first, *last;
     const spw_allocator *allocator;
@@ -29,6 +45,12 @@ struct spw_view {
     struct spw_stretch *spares[VIEW_SPARES];
     unsigned spare_count;
     struct spw_block *spare_block; /* resident, of full size, our account's, empty; may be NULL */
+    struct spw_block *emptied; /* linked by next, no longer charged: to be freed without the lock */
+    struct place places[2];    /* the last one sought among resident and paged entries */
+    uint64_t gone_bytes;       /* that have left at the head */
+    uint64_t paged_from;       /* the lowest place in the stream paged since it was asked for */
+    unsigned patience;         /* what is left of it */
+    unsigned walked;           /* blocks, for tests */
     unsigned head_changes;   /* times a paged head was replaced: a reader armed with it must wake */
     uint64_t (*clock)(void); /* NULL: nobody wants to know */
     uint64_t acted_ns; /* when entries were first rewritten or looked for; 0: not since asked */
@@ -65,6 +87,42 @@ void view_pop(struct spw_view *view, spw_bytes *out);
 /* Takes the head entry, which must be paged. */
 spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes);
 
+/* Frees blocks that view_pop() has emptied. */
+void blocks_close(struct spw_block *first);
+
+/* Takes `cost` of the patience. */
+static inline void view_tire(struct spw_view *view, unsigned cost)
+{
+    view->patience = view->patience > cost ? view->patience - cost : 0;
+}
+
+/* The stretch's content changes other than at its end: no place in it is known any more. */
+static inline void view_forget(struct spw_view *view, const struct spw_stretch *stretch)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (view->places[i].stretch == stretch)
+            view->places[i].stretch = NULL;
+}
+
+/* The stretch lost its first entry, and with it `emptied` (may be NULL). */
+static inline void view_forget_first(struct spw_view *view, const struct spw_stretch *stretch,
+                                     const struct list_sums *entry)
+{
+    struct place *place = &view->places[stretch->paged];
+    if (place->stretch != stretch)
+        return;
+    if (place->before.count == 0) {
+        place->stretch = NULL; /* it is in this very block */
+        return;
+    }
+    place->before.count -= entry->count;
+    place->before.bytes -= entry->bytes;
+    place->before.foreign_bytes -= entry->foreign_bytes;
+}
+
+/* Where the stretch begins in the stream. */
+uint64_t view_position_of(const struct spw_view *view, const struct spw_stretch *stretch);
+
 /* For rewriting (rewrite.c). stretch_insert() needs a spare and links an empty stretch in behind
  * `prev` (NULL: at the front). */
 struct spw_stretch *stretch_insert(struct spw_view *view, struct spw_stretch *prev, bool paged);
@@ -76,8 +134,8 @@ void view_count(struct spw_view *view, const struct spw_stretch *stretch, int si
 /* The first entry of a stretch; past the end for NULL. */
 spw_cursor cursor_at(struct spw_stretch *stretch);
 
-/* Sums from the start of the cursor's stretch up to the cursor. */
-struct list_sums cursor_sums_before(const spw_cursor *cursor);
+/* Sums from the start of the cursor's stretch up to the cursor. `view` may be NULL. */
+struct list_sums cursor_sums_before(struct spw_view *view, const spw_cursor *cursor);
 
 /* Walks everything and compares with the counters; for tests and debug builds. */
 bool view_is_valid(const struct spw_view *view);

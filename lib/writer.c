@@ -137,7 +137,10 @@ static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t coun
     if (!err)
         return 0;
     /* What stands in the way may be spillable by now. */
-    *fire = apply_again(queue);
+    do
+        *fire |= apply_again(queue);
+    while (OPS_HAS(policy->ops, settle) &&
+           policy->ops->settle(policy, flags | SPILLWAY_EXTEND_NOWAIT) == 1);
     return policy->ops->admit(policy, total, flags);
 }
 

@@ -16,6 +16,9 @@ struct prefetch {
     uint64_t budget_bytes; /* SPILLWAY_AUTO: scaled */
     void (*limits)(void *context, spw_limits *limits);
     void *limits_context;
+    /* Places in the stream: all handles before this were asked for; */
+    uint64_t asked;
+    uint64_t refused, refused_head; /* this one was not there yet, when the head was there */
     const spw_allocator *allocator;
 };
 
@@ -29,19 +32,77 @@ static uint64_t prefetch_budget(const struct prefetch *prefetch)
     return scaled_head_reserve(&limits);
 }
 
-/* Starts reads for the paged entries from `cursor` on, `near_bytes` away from the head. */
-static void prefetch_start(spw_cursor cursor, uint64_t near_bytes, uint64_t budget_bytes)
+static bool is_asynchronous(const spw_handle *handle)
 {
-    while (near_bytes < budget_bytes && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+    return OPS_HAS(handle->ops, prefetch);
+}
+
+/*
+ * Starts reads for the paged entries before `end` that were not asked for yet; remembers how far it
+ * came.
+ */
+static void prefetch_start(struct prefetch *prefetch, spw_view *view, uint64_t end)
+{
+    uint64_t changed = spw_view_paged_since(view);
+    if (changed < prefetch->asked)
+        prefetch->asked = changed;
+    if (prefetch->asked >= end)
+        return;
+    spw_cursor cursor = spw_view_seek_position(view, &prefetch->asked);
+    while (prefetch->asked < end && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
         spw_handle *handle = spw_cursor_handle(&cursor);
         if (!handle) {
-            near_bytes += spw_cursor_skip(&cursor);
+            prefetch->asked += spw_cursor_skip(&cursor);
             continue;
         }
-        if (!OPS_HAS(handle->ops, prefetch) || handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT))
-            return; /* synchronous, or no memory for more now */
-        near_bytes += spw_cursor_size(&cursor);
+        if (!is_asynchronous(handle) || handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT))
+            return; /* not now: asked again the next time */
+        prefetch->asked += spw_cursor_size(&cursor);
         spw_cursor_next(&cursor);
+    }
+}
+
+/* Whether it is worth to try the handle at `position` again: what is not loaded yet is so by the
+ * next drain only now and then, but at the head someone waits for it. */
+static bool is_due(const struct prefetch *prefetch, uint64_t head, uint64_t position,
+                   uint64_t budget_bytes)
+{
+    return position != prefetch->refused || position == head || head == prefetch->refused_head ||
+           head - prefetch->refused_head > budget_bytes / 16;
+}
+
+static void prefetch_refused(struct prefetch *prefetch, uint64_t head, uint64_t position)
+{
+    prefetch->refused = position;
+    prefetch->refused_head = head;
+}
+
+/* Takes in what is there, up to the first that is not. */
+static void prefetch_take(struct prefetch *prefetch, spw_view *view, uint64_t budget_bytes)
+{
+    uint64_t head = spw_view_position(view), position = head;
+    spw_cursor cursor = spw_view_head(view);
+    while (position - head < budget_bytes && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+        spw_handle *handle = spw_cursor_handle(&cursor);
+        if (!handle) {
+            position += spw_cursor_skip(&cursor);
+            continue;
+        }
+        if (is_asynchronous(handle) &&
+            (spw_view_should_pause(view) || !is_due(prefetch, head, position, budget_bytes)))
+            return;
+        uint64_t size_bytes = spw_cursor_size(&cursor);
+        unsigned first = position == head ? SPILLWAY_FETCH_HEAD : 0;
+        long fetched = spw_view_fetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | first);
+        if (fetched == -EAGAIN) {
+            prefetch_refused(prefetch, head, position);
+            handle = spw_cursor_handle(&cursor);
+            if (first && is_asynchronous(handle))
+                handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
+        }
+        if (fetched < 0)
+            return;
+        position += size_bytes;
     }
 }
 
@@ -54,26 +115,10 @@ static void prefetch_apply(spw_policy *policy, spw_view *view)
         spw_view_rest(view, &until_paged);
         return;
     }
-    uint64_t budget_bytes = prefetch_budget(prefetch), near_bytes = 0;
-    spw_cursor cursor = spw_view_head(view);
-    while (near_bytes < budget_bytes && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
-        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES) {
-            near_bytes += spw_cursor_skip(&cursor);
-            continue;
-        }
-        uint64_t size_bytes = spw_cursor_size(&cursor);
-        unsigned head = near_bytes == 0 ? SPILLWAY_FETCH_HEAD : 0;
-        long fetched = spw_view_fetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | head);
-        if (fetched == -EAGAIN) {
-            spw_handle *handle = spw_cursor_handle(&cursor);
-            if (head && OPS_HAS(handle->ops, prefetch))
-                handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
-            prefetch_start(cursor, near_bytes, budget_bytes);
-        }
-        if (fetched < 0)
-            return;
-        near_bytes += size_bytes;
-    }
+    uint64_t budget_bytes = prefetch_budget(prefetch), head = spw_view_position(view);
+    prefetch_take(prefetch, view, budget_bytes);
+    prefetch_start(prefetch, view,
+                   budget_bytes < UINT64_MAX - head ? head + budget_bytes : UINT64_MAX);
 }
 
 static void prefetch_close(spw_policy *policy)
@@ -103,6 +148,7 @@ int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out)
     prefetch->budget_bytes = known.budget_bytes;
     prefetch->limits = known.limits;
     prefetch->limits_context = known.limits_context;
+    prefetch->refused = UINT64_MAX;
     prefetch->allocator = allocator;
     *out = &prefetch->policy;
     return 0;

@@ -4,6 +4,7 @@
  * stays for the reader, the last entry stays as the merge target.
  */
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
@@ -15,6 +16,7 @@ struct threshold {
     spw_strategy *strategy;
     uint64_t threshold_bytes;    /* SPILLWAY_AUTO: scaled */
     uint64_t head_reserve_bytes; /* SPILLWAY_AUTO: scaled */
+    _Atomic bool more;           /* the last time it had to pause */
     const spw_allocator *allocator;
 };
 
@@ -29,14 +31,19 @@ static struct threshold *threshold_of(spw_policy *policy)
     return (struct threshold *)policy;
 }
 
+/* What there is to do with a queue. */
+struct decision {
+    bool spill;
+    uint64_t head_reserve_bytes; /* stay in front */
+    uint64_t run_bytes;          /* 0: no bound */
+};
+
 /*
- * Above head reserve + threshold everything past the head reserve goes. Over the
- * budget the same, as soon as it makes a decent run: small runs would cost more than they free.
- * Returns whether to spill, and what to leave at the head. Where not, the view may learn for how
- * long.
+ * Above head reserve + threshold everything past the head reserve goes, in several times where it
+ * is much. Over the budget the same, as soon as it makes a decent run: small runs would cost more
+ * than they free. Where there is nothing to do the view may learn for how long.
  */
-static bool threshold_decide(const struct threshold *threshold, spw_view *view,
-                             uint64_t *head_reserve_bytes)
+static struct decision threshold_decide(const struct threshold *threshold, spw_view *view)
 {
     uint64_t resident_bytes = spw_view_resident_bytes(view);
     spw_limits limits = limits_of(threshold->strategy);
@@ -45,11 +52,15 @@ static bool threshold_decide(const struct threshold *threshold, spw_view *view,
         head = scaled_head_reserve(&limits);
     if (surplus == SPILLWAY_AUTO)
         surplus = scaled_threshold(&limits);
-    *head_reserve_bytes = head;
     uint64_t past_head = resident_bytes > head ? resident_bytes - head : 0;
-    if (past_head > surplus || (limits.excess_bytes > 0 && past_head > limits.run_bytes))
-        return true;
-    if (limits.epoch || says_nothing(threshold->strategy)) {
+    bool begun = atomic_load_explicit(&threshold->more, memory_order_relaxed) && past_head > 0;
+    struct decision decision = {
+        .spill = begun || past_head > surplus ||
+                 (limits.excess_bytes > 0 && past_head > limits.run_bytes),
+        .head_reserve_bytes = head,
+        .run_bytes = limits.run_bytes,
+    };
+    if (!decision.spill && (limits.epoch || says_nothing(threshold->strategy))) {
         spw_rest rest = {.size = sizeof(rest),
                          .resident_bytes =
                              head < UINT64_MAX - surplus ? head + surplus : UINT64_MAX,
@@ -58,6 +69,32 @@ static bool threshold_decide(const struct threshold *threshold, spw_view *view,
                          .epoch_seen = limits.epoch_seen};
         spw_view_rest(view, &rest);
     }
+    return decision;
+}
+
+/*
+ * Spills from the cursor on, one run at a time, until the room is used up or it is time to pause.
+ * Returns whether there may be more to do.
+ */
+static bool threshold_spill(spw_strategy *strategy, spw_view *view, spw_cursor cursor,
+                            uint64_t room_bytes, uint64_t run_bytes)
+{
+    while (room_bytes > 0 && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_HANDLE) {
+            spw_cursor_skip(&cursor);
+            continue;
+        }
+        if (spw_view_should_pause(view))
+            return true;
+        bool part = run_bytes > 0 && run_bytes < room_bytes;
+        uint64_t before = spw_view_resident_bytes(view);
+        if (spw_view_spill(view, &cursor, part ? run_bytes : room_bytes, strategy) <= 0)
+            return false;
+        uint64_t spilled = before - spw_view_resident_bytes(view);
+        room_bytes -= spilled < room_bytes ? spilled : room_bytes;
+        if (!part && spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES)
+            return false; /* the strategy stopped early, or this is the last entry */
+    }
     return false;
 }
 
@@ -65,27 +102,19 @@ static void threshold_apply(spw_policy *policy, spw_view *view)
 {
     struct threshold *threshold = threshold_of(policy);
     spw_strategy *strategy = threshold->strategy;
-    uint64_t head_reserve_bytes;
-    if (!threshold_decide(threshold, view, &head_reserve_bytes))
-        return;
-    uint64_t room_bytes =
-        OPS_HAS(strategy->ops, room_bytes) ? strategy->ops->room_bytes(strategy) : UINT64_MAX;
-    if (room_bytes == 0)
-        return;
-    spw_cursor cursor = spw_view_seek(view, head_reserve_bytes);
-    while (room_bytes > 0 && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
-        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_HANDLE) {
-            spw_cursor_skip(&cursor);
-            continue;
-        }
-        uint64_t before = spw_view_resident_bytes(view);
-        if (spw_view_spill(view, &cursor, room_bytes, strategy) <= 0)
-            return;
-        uint64_t spilled = before - spw_view_resident_bytes(view);
-        room_bytes -= spilled < room_bytes ? spilled : room_bytes;
-        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES)
-            return; /* the strategy stopped early, or this is the last entry */
+    struct decision decision = threshold_decide(threshold, view);
+    uint64_t room_bytes = 0;
+    if (decision.spill)
+        room_bytes =
+            OPS_HAS(strategy->ops, room_bytes) ? strategy->ops->room_bytes(strategy) : UINT64_MAX;
+    bool more = false;
+    if (room_bytes > 0) {
+        spw_cursor cursor = spw_view_seek(view, decision.head_reserve_bytes);
+        more = spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_NONE
+                   ? spw_view_should_pause(view)
+                   : threshold_spill(strategy, view, cursor, room_bytes, decision.run_bytes);
     }
+    atomic_store_explicit(&threshold->more, more, memory_order_relaxed);
 }
 
 static int threshold_admit(spw_policy *policy, uint64_t bytes, unsigned flags)
@@ -97,6 +126,8 @@ static int threshold_admit(spw_policy *policy, uint64_t bytes, unsigned flags)
 static int threshold_settle(spw_policy *policy, unsigned flags)
 {
     spw_strategy *strategy = threshold_of(policy)->strategy;
+    if (atomic_load_explicit(&threshold_of(policy)->more, memory_order_relaxed))
+        return 1;
     return OPS_HAS(strategy->ops, settle) ? strategy->ops->settle(strategy, flags) : 0;
 }
 

@@ -96,7 +96,7 @@ struct rewriter {
     struct model *model;
 };
 
-static spw_cursor random_cursor(struct random *random, const spw_view *view)
+static spw_cursor random_cursor(struct random *random, spw_view *view)
 {
     if (random_percent(random, 30))
         return spw_view_seek(view, random_below(random, 1 + spw_view_resident_bytes(view)));

@@ -43,10 +43,32 @@ SPILLWAY_API spw_cursor spw_view_head(const spw_view *view);
 
 /**
  * The first resident entry that has at least `resident_bytes` of resident bytes
- * before it. Skips paged stretches as a whole and walks blocks, not entries, up
- * to the block that contains the place.
+ * before it. Walks blocks from the nearest known place: an end of the stretch, or where it was
+ * sought last. When that is too far for one time, the cursor is past the end and
+ * spw_view_should_pause() says so; the next one goes on from there.
  */
-SPILLWAY_API spw_cursor spw_view_seek(const spw_view *view, uint64_t resident_bytes);
+SPILLWAY_API spw_cursor spw_view_seek(spw_view *view, uint64_t resident_bytes);
+
+/** Where the head is in the stream: the bytes that have left before it. */
+SPILLWAY_API uint64_t spw_view_position(const spw_view *view);
+
+/**
+ * The first entry that begins at `*position` of the stream or behind; says where. Walks, and may
+ * pause, like spw_view_seek().
+ */
+SPILLWAY_API spw_cursor spw_view_seek_position(spw_view *view, uint64_t *position);
+
+/**
+ * Where in the stream the first of those entries begins that have become handles since the last
+ * call; UINT64_MAX when there are none. For one policy that remembers how far it has come.
+ */
+SPILLWAY_API uint64_t spw_view_paged_since(spw_view *view);
+
+/**
+ * Whether so much has been done with the queue locked that the rest should wait for another time: a
+ * policy stops, and its `settle` returns 1 so that it soon looks again.
+ */
+SPILLWAY_API int spw_view_should_pause(const spw_view *view);
 
 SPILLWAY_API enum spw_entry_kind spw_cursor_kind(const spw_cursor *cursor);
 
