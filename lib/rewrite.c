@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "growable.h"
 #include "view.h"
 
 /* Where a mended stretch's entries begin, and what comes behind them. */
@@ -295,6 +296,18 @@ long spw_view_fetch(spw_view *view, spw_cursor *cursor, unsigned flags)
     long count = (long)chunks.count;
     view_replace_handle(view, cursor, &chunks);
     return count;
+}
+
+int spw_view_prefetch(spw_view *view, const spw_cursor *cursor, unsigned flags)
+{
+    spw_handle *handle = spw_cursor_handle(cursor);
+    if (!handle)
+        return -EINVAL;
+    if (!OPS_HAS(handle->ops, prefetch))
+        return -ENOTSUP;
+    view_acts(view);
+    view_tire(view, PATIENCE_OF_PREFETCH);
+    return handle->ops->prefetch(handle, flags);
 }
 
 /* Blocks that leave the queue for a list of the user's are no longer charged to its account. */

@@ -33,7 +33,12 @@ struct place {
  * How many blocks may be walked while the lock is held once, and what other things count for. All
  * that is more waits for the next time; places found so far are remembered.
  */
-enum { VIEW_PATIENCE = 256, PATIENCE_OF_SPILL = 128, PATIENCE_OF_FETCH = 64 };
+enum {
+    VIEW_PATIENCE = 256,
+    PATIENCE_OF_SPILL = 128,
+    PATIENCE_OF_FETCH = 64,
+    PATIENCE_OF_PREFETCH = 32
+};
 #define VIEW_PATIENT UINT_MAX /* nobody waits for the lock */
 
 struct spw_view {

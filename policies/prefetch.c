@@ -19,6 +19,7 @@ struct prefetch {
     /* Places in the stream: all handles before this were asked for; */
     uint64_t asked;
     uint64_t refused, refused_head; /* this one was not there yet, when the head was there */
+    uint64_t late;                  /* this one was not there when it was the head */
     const spw_allocator *allocator;
 };
 
@@ -50,12 +51,12 @@ static void prefetch_start(struct prefetch *prefetch, spw_view *view, uint64_t e
         return;
     spw_cursor cursor = spw_view_seek_position(view, &prefetch->asked);
     while (prefetch->asked < end && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
-        spw_handle *handle = spw_cursor_handle(&cursor);
-        if (!handle) {
+        if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES) {
             prefetch->asked += spw_cursor_skip(&cursor);
             continue;
         }
-        if (!is_asynchronous(handle) || handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT))
+        if (spw_view_should_pause(view) ||
+            spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT) != 0)
             return; /* not now: asked again the next time */
         prefetch->asked += spw_cursor_size(&cursor);
         spw_cursor_next(&cursor);
@@ -95,10 +96,14 @@ static void prefetch_take(struct prefetch *prefetch, spw_view *view, uint64_t bu
         unsigned first = position == head ? SPILLWAY_FETCH_HEAD : 0;
         long fetched = spw_view_fetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | first);
         if (fetched == -EAGAIN) {
+            if (first && position != prefetch->late) {
+                prefetch->late = position;
+                if (position < prefetch->asked) /* it should be there: others may be late too */
+                    prefetch->asked = position;
+            }
             prefetch_refused(prefetch, head, position);
-            handle = spw_cursor_handle(&cursor);
-            if (first && is_asynchronous(handle))
-                handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
+            if (first)
+                spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
         }
         if (fetched < 0)
             return;
@@ -148,7 +153,7 @@ int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out)
     prefetch->budget_bytes = known.budget_bytes;
     prefetch->limits = known.limits;
     prefetch->limits_context = known.limits_context;
-    prefetch->refused = UINT64_MAX;
+    prefetch->refused = prefetch->late = UINT64_MAX;
     prefetch->allocator = allocator;
     *out = &prefetch->policy;
     return 0;

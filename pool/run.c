@@ -452,6 +452,9 @@ static int run_prefetch(spw_handle *handle, unsigned flags)
     enum run_state state = run->state;
     int err = state == RUN_FAILED ? run->error : 0;
     pthread_mutex_unlock(&pool->lock);
+    /* On its way out: who asks only once must ask again when it is there. */
+    if (state == RUN_STAGED || state == RUN_WRITING || state == RUN_DEMOTING)
+        return -EAGAIN;
     return state == RUN_STORED ? run_load(run, false) : err;
 }
 

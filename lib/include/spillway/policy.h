@@ -107,6 +107,12 @@ SPILLWAY_API long spw_view_spill(spw_view *view, spw_cursor *cursor, uint64_t ma
 SPILLWAY_API long spw_view_fetch(spw_view *view, spw_cursor *cursor, unsigned flags);
 
 /**
+ * Asks the handle at `*cursor` to bring its bytes back, as spw_handle_ops::prefetch. Returns what
+ * that does, -EINVAL (no handle here) or -ENOTSUP (a synchronous one).
+ */
+SPILLWAY_API int spw_view_prefetch(spw_view *view, const spw_cursor *cursor, unsigned flags);
+
+/**
  * Replaces `count` entries from `*cursor` on, all resident, by one handle that
  * the queue owns from here on; their bytes move to `*removed`. The cursor ends
  * behind the handle. Returns 0, -EINVAL, -ERANGE or -ENOMEM.

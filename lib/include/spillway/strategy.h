@@ -56,9 +56,9 @@ typedef struct spw_handle_ops {
     /** Gives the claim up; the bytes are gone. */
     void (*drop)(spw_handle *handle);
     /**
-     * Starts bringing the bytes back. Returns 0 when they are on their way or there,
-     * -EAGAIN when there is no memory or no window for it now, another -errno when
-     * the last attempt failed for good.
+     * Starts bringing the bytes back. Returns 0 when they are on their way or there to stay,
+     * -EAGAIN when there is no memory or no window for it now or they are still on their way
+     * out, another -errno when the last attempt failed for good.
      */
     int (*prefetch)(spw_handle *handle, unsigned flags);
     /**
