@@ -62,6 +62,7 @@ struct os {
 
     int (*limit)(int resource, uint64_t *soft); /* getrlimit; UINT64_MAX: unlimited */
     int (*eventfd)(unsigned initial, int flags);
+    int (*pipe)(int fds[2], int flags); /* pipe2 */
     int (*thread)(pthread_t *thread, void *(*run)(void *), void *argument);
 
     /* io_uring: asked before a ring is set up (0, or the -errno to pretend), and with each

@@ -217,6 +217,11 @@ static int linux_eventfd(unsigned initial, int flags)
     return result_int(eventfd(initial, flags));
 }
 
+static int linux_pipe(int fds[2], int flags)
+{
+    return result_int(pipe2(fds, flags));
+}
+
 static int add_locals(struct dl_phdr_info *object, size_t size, void *sum)
 {
     size_t *bytes = sum;
@@ -311,6 +316,7 @@ const struct os os_linux = {
     .where = linux_where,
     .limit = linux_limit,
     .eventfd = linux_eventfd,
+    .pipe = linux_pipe,
     .thread = linux_thread,
     .ring_allowed = linux_ring_allowed,
     .ring_result = linux_ring_result,

@@ -15,6 +15,7 @@
 
 #if defined(SPILLWAY_HAVE_URING) && SPILLWAY_HAVE_URING
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <string.h>
@@ -41,7 +42,8 @@ enum {
 /* A request between its issue and its end. */
 struct slot {
     struct request request;
-    size_t bytes;  /* as issued */
+    size_t bytes; /* as issued */
+    bool in_kernel;
     unsigned next; /* in the list of free or of paused slots; NO_SLOT: the last */
 };
 
@@ -63,8 +65,10 @@ struct uring {
 
     /* The engine thread's own from here on. */
     struct io_uring ring;
+    bool ring_open;
     bool fixed_files;
-    bool broken;           /* the ring is refused for good: jobs go on without it */
+    int end_fd;  /* hangs up when the ring is closed and nothing is in flight; -1: there is none */
+    bool broken; /* the ring is refused for good: jobs go on without it */
     bool must_pause;       /* the ring refused something in this round */
     unsigned submit_tries; /* refusals in a row */
     struct job *current;   /* prepared, and not all of it issued yet */
@@ -135,9 +139,44 @@ static int ring_make(struct uring *uring, unsigned flags)
     return rc < 0 ? rc : io_uring_queue_init(ENGINE_DEPTH_MAX, &uring->ring, flags);
 }
 
-static int ring_open(struct uring *uring)
+/*
+ * The ring keeps the files that are registered with it until its last request has ended, also when
+ * it is closed before. So the other end of a pipe tells when that is.
+ */
+static void register_files(struct uring *uring)
 {
     struct engine *engine = uring->engine;
+    int fds[SETTINGS_MAX_DIRS + 1], ends[2], rc;
+
+    uring->end_fd = -1;
+    if (engine->fd_count == 0 || engine->fd_count > SETTINGS_MAX_DIRS)
+        return;
+    memcpy(fds, engine->fds, engine->fd_count * sizeof(fds[0]));
+    rc = engine->os->pipe(ends, O_CLOEXEC);
+    if (rc < 0)
+        ends[0] = ends[1] = -1; /* a place in the table may be empty */
+    fds[engine->fd_count] = ends[1];
+    rc = io_uring_register_files(&uring->ring, fds, engine->fd_count + 1);
+    os_close(engine->os, ends[1]);
+    uring->fixed_files = rc == 0;
+    if (rc == 0) {
+        uring->end_fd = ends[0];
+        return;
+    }
+    os_close(engine->os, ends[0]);
+    log_line(engine->log, SPILLWAY_LOG_DEBUG, "scratch files are not registered: %s",
+             spw_error_text(rc));
+}
+
+static void ring_close(struct uring *uring)
+{
+    if (uring->ring_open)
+        io_uring_queue_exit(&uring->ring);
+    uring->ring_open = false;
+}
+
+static int ring_open(struct uring *uring)
+{
     int rc;
 
     rc = ring_make(uring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -162,13 +201,8 @@ static int ring_open(struct uring *uring)
     rc = io_uring_register_eventfd(&uring->ring, uring->wake_fd);
     if (rc < 0)
         goto fail_check;
-    if (engine->fd_count > 0) {
-        rc = io_uring_register_files(&uring->ring, engine->fds, engine->fd_count);
-        uring->fixed_files = rc == 0;
-        if (rc < 0)
-            log_line(engine->log, SPILLWAY_LOG_DEBUG, "scratch files are not registered: %s",
-                     spw_error_text(rc));
-    }
+    register_files(uring);
+    uring->ring_open = true;
     return 0;
 
 fail_check:
@@ -358,6 +392,15 @@ static bool refusal_passes(int rc)
     return rc == 0 || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM || rc == -EINTR;
 }
 
+/* For good. */
+static void ring_refused(struct uring *uring, int rc)
+{
+    if (!uring->broken)
+        log_line(uring->engine->log, SPILLWAY_LOG_WARN,
+                 "io_uring stopped working, going on without: %s", spw_error_text(rc));
+    uring->broken = true;
+}
+
 static void note_submission(struct uring *uring)
 {
     uint64_t now_ns = uring->engine->os->clock_ns();
@@ -369,10 +412,14 @@ static void note_submission(struct uring *uring)
 
 static void submission_accepted(struct uring *uring, unsigned count)
 {
+    unsigned i;
+
     engine_count_syscall(uring->engine);
     uring->submit_tries = 0;
     uring->in_kernel += count;
     uring->unsent_count -= count;
+    for (i = 0; i < count; i++)
+        uring->slots[uring->unsent[i]].in_kernel = true;
     memmove(uring->unsent, uring->unsent + count, uring->unsent_count * sizeof(uring->unsent[0]));
 }
 
@@ -392,9 +439,7 @@ static void submit_requests(struct uring *uring)
         calibration_void(&uring->directions[WRITES].calibration);
         calibration_void(&uring->directions[READS].calibration);
         if (!refusal_passes(rc)) {
-            uring->broken = true;
-            log_line(uring->engine->log, SPILLWAY_LOG_WARN,
-                     "io_uring stopped working, going on without: %s", spw_error_text(rc));
+            ring_refused(uring, rc);
         } else if (++uring->submit_tries < SUBMIT_TRIES_MAX) {
             return;
         }
@@ -432,10 +477,14 @@ static void request_ended(struct uring *uring, unsigned index, int result)
 static void fetch_completions(struct uring *uring)
 {
     unsigned flags = __atomic_load_n(uring->ring.sq.kflags, __ATOMIC_RELAXED);
+    int rc;
 
-    if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) &&
-        io_uring_get_events(&uring->ring) < 0)
-        uring->must_pause = true;
+    if (uring->broken || !(flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+        return;
+    rc = io_uring_get_events(&uring->ring);
+    uring->must_pause |= rc < 0;
+    if (rc < 0 && !refusal_passes(rc))
+        ring_refused(uring, rc);
 }
 
 static bool reap(struct uring *uring)
@@ -459,6 +508,7 @@ static bool reap(struct uring *uring)
         result = cqe->res;
         io_uring_cqe_seen(&uring->ring, cqe);
         uring->in_kernel--;
+        uring->slots[index].in_kernel = false;
         request_ended(uring, index, result);
     }
     for (i = 0; ended > 0 && i < DIRECTIONS; i++) {
@@ -469,6 +519,33 @@ static bool reap(struct uring *uring)
         direction->ended_bytes = direction->ended_requests = 0;
     }
     return ended > 0;
+}
+
+/*
+ * The ring is refused for good while it has requests, and may never post what has become of them.
+ * It is closed, they are waited for, since their buffers are the kernel's until then, and then done
+ * once more without it: that moves the same bytes between the same places.
+ */
+static bool leave_ring(struct uring *uring)
+{
+    struct pollfd end = {.fd = uring->end_fd};
+    unsigned i;
+
+    if (!uring->broken || uring->in_kernel == 0 || uring->end_fd < 0)
+        return false;
+    while (reap(uring))
+        ;
+    ring_close(uring);
+    while (poll(&end, 1, -1) < 0)
+        ;
+    uring->in_kernel = 0;
+    for (i = 0; i < ENGINE_DEPTH_MAX; i++) {
+        if (uring->slots[i].in_kernel) {
+            uring->slots[i].in_kernel = false;
+            slot_run(uring, i);
+        }
+    }
+    return true;
 }
 
 static void resume_paused(struct uring *uring)
@@ -584,8 +661,10 @@ static void *uring_main(void *argument)
         moved = fill(uring);
         submit_requests(uring);
         moved |= reap(uring);
+        moved |= leave_ring(uring);
     } while (moved || wait_for_work(uring));
-    io_uring_queue_exit(&uring->ring);
+    ring_close(uring);
+    os_close(uring->engine->os, uring->end_fd);
     return NULL;
 }
 

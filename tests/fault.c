@@ -62,6 +62,7 @@ static bool argument_matches(const struct rule *rule, unsigned long argument)
     case FAULT_MEMFD_CREATE:
     case FAULT_MAP:
     case FAULT_EVENTFD:
+    case FAULT_PIPE:
         return (argument & rule->argument) == rule->argument;
     default:
         return argument == rule->argument;

@@ -38,6 +38,7 @@ enum fault {
     FAULT_WHERE,
     FAULT_LIMIT,
     FAULT_EVENTFD,
+    FAULT_PIPE,
     FAULT_THREAD,
     FAULT_RING_ALLOWED,
     FAULT_RING_READ,  /* a completed read of io_uring; the I/O itself has happened */
@@ -64,7 +65,7 @@ void fault_fail(enum fault kind, uint32_t after, uint32_t times, int err);
 
 /*
  * The same, counting only calls with this argument: flags of open, mkostemp, memfd_create,
- * map, eventfd (all bits of `argument` must be set), command of fcntl, mode of fallocate,
+ * map, eventfd, pipe (all bits of `argument` must be set), command of fcntl, mode of fallocate,
  * advice of advise and fadvise, flags of lock, mode of set_policy, resource of limit.
  */
 void fault_fail_when(enum fault kind, unsigned long argument, uint32_t after, uint32_t times,

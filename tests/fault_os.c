@@ -305,6 +305,22 @@ static int fault_os_eventfd(unsigned initial, int flags)
     return script_count_fd(os_linux.eventfd(initial, flags));
 }
 
+static int fault_os_pipe(int fds[2], int flags)
+{
+    struct rule rule =
+        script_call(FAULT_PIPE, (struct fault_args){.argument = (unsigned long)(unsigned)flags});
+    int rc;
+
+    if (rule.effect == EFFECT_FAIL)
+        return rule.err;
+    rc = os_linux.pipe(fds, flags);
+    if (rc == 0) {
+        (void)script_count_fd(fds[0]);
+        (void)script_count_fd(fds[1]);
+    }
+    return rc;
+}
+
 static int fault_os_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     struct rule rule = script_call(FAULT_THREAD, (struct fault_args){.start = argument});
@@ -358,6 +374,7 @@ const struct os fault_os = {
     .where = fault_os_where,
     .limit = fault_os_limit,
     .eventfd = fault_os_eventfd,
+    .pipe = fault_os_pipe,
     .thread = fault_os_thread,
     .ring_allowed = fault_os_ring_allowed,
     .ring_result = fault_os_ring_result,

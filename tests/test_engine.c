@@ -1509,6 +1509,97 @@ Test(engine_uring, ring_that_breaks)
     munmap(in, MIB);
 }
 
+static void submit_breaker(struct rig *rig, struct task *breaker)
+{
+    task_init(breaker, rig, 0, JOB_WORK);
+    breaker->job.prepare = break_ring;
+    engine_submit(rig->engine, &breaker->job, false);
+}
+
+/* A request that would never end by itself: the kernel ends it when the ring is closed. */
+Test(engine_uring, ring_that_breaks_with_a_request_that_hangs)
+{
+    unsigned char *buffer = map_buffer(64 * KIB);
+    struct task breaker, task;
+    struct rig rig;
+    int ends[2];
+
+    need_ring();
+    rig_init(&rig);
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    cr_assert_eq(dup2(ends[0], rig.fd), rig.fd);
+    cr_assert_eq(rig_try(&rig, ENGINE_IO_URING, 0), 0);
+    task_io(&task, &rig, JOB_READ, buffer, 64 * KIB, 0);
+    engine_submit(rig.engine, &task.job, false);
+    while (engine_now(&rig).syscalls == 0)
+        (void)poll(NULL, 0, 1);
+    submit_breaker(&rig, &breaker);
+    rig_wait(&rig, 1);
+    if (breaker.job.result == 0) {
+        /* Only a new request finds out. */
+        cr_assert_eq(run_io(&rig, JOB_READ, buffer, 64 * KIB, 0), -ESPIPE);
+        rig_wait(&rig, 3);
+        cr_assert_eq(task.job.result, -ESPIPE, "done once more, without the ring");
+        cr_assert_eq(atomic_load(&rig.lines), 1);
+    }
+    close(ends[1]);
+    close(ends[0]);
+    rig_close(&rig);
+    munmap(buffer, 64 * KIB);
+    if (breaker.job.result < 0)
+        test_skip("system call filters are not allowed here");
+}
+
+/* The same with a disk that is busy, at whatever moment: every job ends, every byte is there. */
+Test(engine_uring, ring_that_breaks_under_load)
+{
+    enum { COUNT = 48 };
+    static struct task tasks[COUNT];
+    unsigned char *out = map_buffer(COUNT * 256 * KIB), *in = map_buffer(COUNT * 256 * KIB);
+    struct task breaker;
+    struct rig rig;
+    unsigned i;
+
+    need_ring();
+    rig_open_split(&rig, 16, 64 * KIB);
+    fill(out, COUNT * 256 * KIB, 5);
+    for (i = 0; i < COUNT; i++) {
+        task_io(&tasks[i], &rig, JOB_WRITE, out + i * 256 * KIB, 256 * KIB, i * 256 * KIB);
+        engine_submit(rig.engine, &tasks[i].job, false);
+        if (i == COUNT / 2)
+            submit_breaker(&rig, &breaker);
+    }
+    rig_wait(&rig, COUNT + 1);
+    for (i = 0; i < COUNT; i++)
+        cr_assert_eq(tasks[i].job.result, 0);
+    for (i = 0; i < COUNT; i++)
+        cr_assert_eq(run_io(&rig, JOB_READ, in + i * 256 * KIB, 256 * KIB, i * 256 * KIB), 0);
+    cr_assert(is_filled(in, COUNT * 256 * KIB, 5));
+    cr_assert_eq(engine_oldest_ns(rig.engine), 0);
+    rig_close(&rig);
+    munmap(out, COUNT * 256 * KIB);
+    munmap(in, COUNT * 256 * KIB);
+    if (breaker.job.result < 0)
+        test_skip("system call filters are not allowed here");
+}
+
+/* Without the pipe that tells when a closed ring is done with its requests, all else is there. */
+Test(engine_uring, no_descriptor_for_the_pipe)
+{
+    unsigned char *buffer = map_buffer(MIB);
+    struct rig rig;
+
+    need_ring();
+    rig_init(&rig);
+    fault_clear();
+    fault_fail(FAULT_PIPE, 0, FAULT_ALWAYS, -EMFILE);
+    cr_assert_eq(rig_try(&rig, ENGINE_IO_URING, 0), 0);
+    cr_assert_eq(run_io(&rig, JOB_WRITE, buffer, MIB, 0), 0);
+    cr_assert_eq(run_io(&rig, JOB_READ, buffer, MIB, 0), 0);
+    rig_close(&rig);
+    munmap(buffer, MIB);
+}
+
 static int refuse_pairs(struct job *job)
 {
     job->result = refuse_syscall(SYS_io_uring_enter, EAGAIN, true, 2) ? 0 : -EACCES;

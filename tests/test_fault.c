@@ -96,6 +96,7 @@ Test(fault, fails_by_argument)
 
 Test(fault, every_call_can_fail)
 {
+    int fds[2];
     struct os_fs fs;
     struct os_dio dio;
     uint64_t limit;
@@ -130,6 +131,7 @@ Test(fault, every_call_can_fail)
     cr_assert_eq(fault_os.where(0, NULL, NULL), -EXDEV);
     cr_assert_eq(fault_os.limit(RLIMIT_NOFILE, &limit), -EXDEV);
     cr_assert_eq(fault_os.eventfd(0, 0), -EXDEV);
+    cr_assert_eq(fault_os.pipe(fds, 0), -EXDEV);
     cr_assert_eq(fault_os.thread(&thread, NULL, NULL), -EXDEV);
     cr_assert_eq(fault_os.ring_allowed(), -EXDEV);
     cr_assert_eq(fault_os.ring_result('r', 5), -EXDEV);

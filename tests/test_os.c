@@ -148,6 +148,22 @@ Test(os, clock_moves_forward)
     cr_assert_geq(os_linux.clock_ns(), before);
 }
 
+Test(os, pipe)
+{
+    int fds[2];
+    char byte = 0;
+
+    cr_assert_eq(os_linux.pipe(fds, O_CLOEXEC), 0);
+    cr_assert_eq(fcntl(fds[1], F_GETFD), FD_CLOEXEC);
+    cr_assert_eq(os_linux.write(fds[1], "x", 1), 1);
+    cr_assert_eq(os_linux.read(fds[0], &byte, 1), 1);
+    cr_assert_eq(byte, 'x');
+    cr_assert_eq(os_linux.close(fds[1]), 0);
+    cr_assert_eq(os_linux.read(fds[0], &byte, 1), 0);
+    cr_assert_eq(os_linux.close(fds[0]), 0);
+    cr_assert_eq(os_linux.pipe(fds, -1), -EINVAL);
+}
+
 Test(os, eventfd)
 {
     uint64_t value = 0;
