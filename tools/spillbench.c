@@ -83,7 +83,7 @@ static int print_report(struct report *report, const struct bench_common *common
 {
     int code = EXIT_SUCCESS, err;
     if (common->plot && (err = report_svg(report, common->plot)) != 0)
-        code = err == -ENOENT ? EXIT_SUCCESS : tell(common->plot, err);
+        code = err == -EOPNOTSUPP ? EXIT_SUCCESS : tell(common->plot, err);
     if (common->json && (err = report_json(report, common->json)) != 0)
         code = tell(common->json, err);
     if (!common->json || strcmp(common->json, "-") != 0)

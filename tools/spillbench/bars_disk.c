@@ -202,7 +202,7 @@ static int bench_open(struct bench *bench)
         load_pool(bench->measure, bars->budget_bytes, bars->dir, &bench->options, settings);
     if (!bench->flow.pool)
         return bench->measure->error;
-    return ends_open(&bench->flow.ends, bench->flow.pool, bench->options);
+    return ends_make(&bench->flow.ends, bench->flow.pool, bench->options);
 }
 
 static void bench_close(struct bench *bench)

@@ -37,7 +37,7 @@ static int open_queue(struct ends *ends, spw_pool *pool, const spw_options *opti
     return rc;
 }
 
-int ends_open(struct ends *ends, spw_pool *pool, const spw_options *options)
+int ends_make(struct ends *ends, spw_pool *pool, const spw_options *options)
 {
     return open_queue(ends, pool, options, true);
 }
@@ -47,7 +47,7 @@ int ends_open_unread(struct ends *ends, spw_pool *pool, const spw_options *optio
     return open_queue(ends, pool, options, false);
 }
 
-void ends_close(struct ends *ends)
+void ends_drop(struct ends *ends)
 {
     spw_writer_close(ends->writer);
     spw_reader_close(ends->reader);

@@ -15,12 +15,12 @@ struct ends {
 
 /* With the usual policies over `pool`, or plain where that is NULL. Returns 0 or -errno, and then
  * both ends are NULL. */
-int ends_open(struct ends *ends, spw_pool *pool, const spw_options *options);
+int ends_make(struct ends *ends, spw_pool *pool, const spw_options *options);
 
 /* The same without a policy for the reader: heads are read when they are drained. */
 int ends_open_unread(struct ends *ends, spw_pool *pool, const spw_options *options);
 
-void ends_close(struct ends *ends);
+void ends_drop(struct ends *ends);
 
 /* Zeroed memory that a child shares with its parent. NULL without memory. */
 void *shared_open(size_t bytes);

@@ -155,5 +155,5 @@ void flow_close(struct flow *flow)
 {
     spw_slab_close(flow->slab);
     flow->slab = NULL;
-    ends_close(&flow->ends);
+    ends_drop(&flow->ends);
 }

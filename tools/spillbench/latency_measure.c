@@ -50,7 +50,7 @@ static void run_child(void *context, struct measure *measure)
     flow.pool = load_pool(measure, plan->memory_bytes, plan->dir, &options, settings);
     if (!flow.pool)
         return;
-    int rc = ends_open(&flow.ends, flow.pool, options);
+    int rc = ends_make(&flow.ends, flow.pool, options);
     measure_begin(measure);
     if (rc == 0)
         rc = run_phases(job, &flow);

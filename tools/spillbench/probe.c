@@ -90,7 +90,7 @@ static void filtered_main(const struct probe_plan *plan)
     struct ends ends;
     spw_bytes source;
 
-    if (ends_open(&ends, NULL, NULL) != 0 ||
+    if (ends_make(&ends, NULL, NULL) != 0 ||
         spw_bytes_wrap(payload, sizeof(payload), NULL, NULL, NULL, &source) != 0 ||
         pass_entries(&ends, &source, 4096) != 0)
         _exit(BROKEN);
@@ -178,7 +178,7 @@ static void run_idle(void *context, struct measure *measure)
     spw_pool *pool = load_pool(measure, 64 << 20, job->plan->dir, &options, settings);
     if (!pool)
         return;
-    int rc = ends_open(&ends, pool, options);
+    int rc = ends_make(&ends, pool, options);
     if (rc == 0)
         rc = spw_bytes_copy(payload, sizeof(payload), NULL, &bytes);
     if (rc == 0)
@@ -191,7 +191,7 @@ static void run_idle(void *context, struct measure *measure)
         rc = switches_now(&after, &threads);
     measure->figures[0] = (double)(after - before);
     measure->figures[1] = threads;
-    ends_close(&ends);
+    ends_drop(&ends);
     spw_pool_close(pool);
     spw_options_close(options);
     if (rc != 0)
@@ -349,12 +349,12 @@ static void run_metadata(void *context, struct measure *measure)
     void *payload = calloc(1, job->entry_bytes);
     if (!pool || !payload)
         return;
-    int rc = ends_open(&ends, pool, options);
+    int rc = ends_make(&ends, pool, options);
     if (rc == 0)
         rc = spw_bytes_wrap(payload, job->entry_bytes, NULL, NULL, NULL, &source);
     if (rc == 0)
         rc = grow(job, pool, &ends, &source);
-    ends_close(&ends);
+    ends_drop(&ends);
     spw_bytes_release(&source);
     spw_pool_close(pool);
     spw_options_close(options);

@@ -90,7 +90,7 @@ static void run_child(void *context, struct measure *measure)
     if (rc == 0)
         rc = spw_bytes_wrap(payload, sizeof(payload), NULL, NULL, NULL, &source);
     if (rc == 0)
-        rc = ends_open(&ends, NULL, NULL);
+        rc = ends_make(&ends, NULL, NULL);
     measure_begin(measure);
     /* The first round warms up. */
     for (unsigned round = 0; rc == 0 && round <= job->rounds; round++) {

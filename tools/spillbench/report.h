@@ -58,7 +58,7 @@ void report_text(const struct report *report); /* on stdout, for a terminal */
 void report_heading(const struct report *report, FILE *out);
 /* All to a file ("-": stdout). Returns 0 or -errno. */
 int report_json(const struct report *report, const char *path);
-/* All plots below each other as one SVG, made by gnuplot where installed. Returns 0, -ENOENT
+/* All plots below each other as one SVG, made by gnuplot where installed. Returns 0, -EOPNOTSUPP
  * without gnuplot (a note says so), or -errno. */
 int report_svg(struct report *report, const char *path);
 

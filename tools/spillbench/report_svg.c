@@ -96,7 +96,7 @@ static void write_all(FILE *pipe, const struct report *report)
     fputs("unset multiplot\n", pipe);
 }
 
-/* Returns 0, -ENOENT without gnuplot, or -errno. */
+/* Returns 0, -EOPNOTSUPP without gnuplot, or -errno. */
 static int run_gnuplot(const struct report *report, int file)
 {
     char name[] = "gnuplot", from_pipe[] = "-";
@@ -106,7 +106,8 @@ static int run_gnuplot(const struct report *report, int file)
     if (err)
         return err;
     write_all(process.pipe, report);
-    return process_wait(&process);
+    err = process_wait(&process);
+    return err == -ENOENT ? -EOPNOTSUPP : err;
 }
 
 int report_svg(struct report *report, const char *path)
@@ -119,7 +120,7 @@ int report_svg(struct report *report, const char *path)
         err = -errno;
     if (err)
         unlink(path); /* half a picture is none */
-    if (err == -ENOENT)
+    if (err == -EOPNOTSUPP)
         report_note(report, "no plot: gnuplot is not installed");
     return err;
 }

@@ -135,14 +135,14 @@ static int lane_open(struct lane *lane, spw_pool *pool, const spw_options *optio
     chunk_fill(lane->memory, point->entry_bytes, 1);
     rc = spw_bytes_wrap(lane->memory, point->entry_bytes, NULL, NULL, NULL, &lane->source);
     for (unsigned i = 0; rc == 0 && i < point->queues; i++)
-        rc = ends_open(&lane->ends[i], pool, options);
+        rc = ends_make(&lane->ends[i], pool, options);
     return rc;
 }
 
 static void lane_close(struct lane *lane)
 {
     for (unsigned i = 0; lane->ends && i < lane->point->queues; i++)
-        ends_close(&lane->ends[i]);
+        ends_drop(&lane->ends[i]);
     spw_bytes_release(&lane->source);
     free(lane->ends);
 }

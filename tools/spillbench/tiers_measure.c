@@ -207,7 +207,7 @@ struct job {
 static void bench_close(struct bench *bench, spw_options *options)
 {
     spw_slab_close(bench->slab);
-    ends_close(&bench->ends);
+    ends_drop(&bench->ends);
     for (size_t i = 0; bench->slices && i < bench->slice_count; i++)
         spw_bytes_release(&bench->slices[i]);
     spw_pool_close(bench->pool);
