@@ -4,6 +4,7 @@
 #define SPILLWAY_TOOLS_SPILLBENCH_CONTROL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 
 #include "series.h"
@@ -12,6 +13,7 @@ struct control {
     bool running;
     pthread_t thread;
     _Atomic bool stop;
+    sem_t started; /* before, there are no gaps to see */
     struct latency *gaps;
     double cpu_s;
 };

@@ -241,7 +241,7 @@ static void run_faults(void *context, struct measure *measure)
     flow.pool = load_pool(measure, 64 << 20, job->plan->dir, &options, settings);
     if (!flow.pool)
         return;
-    int rc = ends_open(&flow.ends, flow.pool, options);
+    int rc = ends_make(&flow.ends, flow.pool, options);
     for (unsigned i = 0; rc == 0 && i < ROUNDS; i++) {
         if (i == WARM) {
             runs = runs_now(flow.pool);
