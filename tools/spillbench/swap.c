@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/sysmacros.h>
@@ -18,8 +19,9 @@
 #include "undo.h"
 
 enum {
-    UNDO_TRIES = 300, /* every 100 ms: who is ending may still have pages there */
-    HEADER_AT = 1024, /* of what the kernel wants in the first page */
+    UNDO_TRIES = 300,  /* every 100 ms: who is ending may still have pages there */
+    TURN_TRIES = 1200, /* every 100 ms */
+    HEADER_AT = 1024,  /* of what the kernel wants in the first page */
 };
 
 #define ZRAM_CONTROL "/sys/class/zram-control/"
@@ -29,6 +31,7 @@ struct swap {
     char path[PATH_MAX]; /* of the file, or of the device's node */
     bool path_is_ours;
     bool zram;
+    int turn_fd;
     char number[16], reset[64]; /* of the zram device, and what resets it */
 };
 
@@ -109,11 +112,40 @@ static void swap_undo(void *context)
         unlink(swap->path);
 }
 
-static struct swap *swap_new(int *err)
+/* Swap space is the whole machine's, so that two of us would measure each other: one at a time. */
+static int take_turn(struct swap *swap, struct reason why)
 {
-    struct swap *swap = calloc(1, sizeof *swap);
+    swap->turn_fd = open("/proc/swaps", O_RDONLY | O_CLOEXEC);
+    if (swap->turn_fd < 0) {
+        refuse(why, -errno, "/proc/swaps");
+        return -EOPNOTSUPP;
+    }
+    for (int try = 0; flock(swap->turn_fd, LOCK_EX | LOCK_NB); try++) {
+        if (try == TURN_TRIES) {
+            snprintf(why.text, why.bytes, "another spillbench goes on using swap space");
+            return -EOPNOTSUPP;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    return 0;
+}
 
-    *err = swap ? 0 : -ENOMEM;
+/* NULL with *err set where we may not, or others do. */
+static struct swap *swap_new(struct reason why, int *err)
+{
+    struct swap *swap = NULL;
+
+    *err = -EPERM;
+    if (geteuid() != 0) {
+        snprintf(why.text, why.bytes, "swap space needs root");
+        return NULL;
+    }
+    swap = calloc(1, sizeof *swap);
+    *err = swap ? take_turn(swap, why) : refuse(why, -ENOMEM, "swap space");
+    if (*err) {
+        swap_close(swap);
+        swap = NULL;
+    }
     return swap;
 }
 
@@ -123,15 +155,18 @@ void swap_close(struct swap *swap)
         return;
     if (swap->undo)
         undo_now(swap->undo);
+    if (swap->turn_fd >= 0)
+        close(swap->turn_fd);
     free(swap);
 }
 
-static int allowed(struct reason why)
+/* Before any other that the machine has. */
+static int turn_on(const struct swap *swap, struct reason why)
 {
-    if (geteuid() == 0)
+    if (swapon(swap->path, SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK) == 0)
         return 0;
-    snprintf(why.text, why.bytes, "swap space needs root");
-    return -EPERM;
+    refuse(why, -errno, "swapon %s", swap->path);
+    return -EOPNOTSUPP; /* not a run that failed: the kernel, user or file system does not do it */
 }
 
 /* Fills the allocated file's header and turns it on. */
@@ -148,21 +183,15 @@ static int file_on(const struct swap *swap, uint64_t bytes, struct reason why)
     if (!err && (err = write_header(fd, bytes)))
         refuse(why, err, "writing %s", swap->path);
     close(fd);
-    if (!err && swapon(swap->path, 0))
-        /* Not a run that failed: this kernel, user or file system does not have it. */
-        refuse(why, -errno, "swapon %s", swap->path), err = -EOPNOTSUPP;
-    return err;
+    return err ? err : turn_on(swap, why);
 }
 
 struct swap *swap_open_file(const char *dir, uint64_t bytes, int *err, char *why,
                             unsigned why_bytes)
 {
     struct reason reason = {why, why_bytes};
-    struct swap *swap = NULL;
+    struct swap *swap = swap_new(reason, err);
 
-    *err = allowed(reason);
-    if (*err == 0)
-        swap = swap_new(err);
     if (!swap)
         return NULL;
     swap->path_is_ours = true;
@@ -250,31 +279,22 @@ static int zram_on(const struct swap *swap, uint64_t bytes, uint64_t memory_byte
     close(fd);
     if (err)
         return refuse(why, err, "writing %s", swap->path);
-    if (swapon(swap->path, 0)) {
-        refuse(why, -errno, "swapon %s", swap->path);
-        return -EOPNOTSUPP;
-    }
-    return 0;
+    return turn_on(swap, why);
 }
 
 struct swap *swap_open_zram(const char *dir, uint64_t bytes, uint64_t memory_bytes, int *err,
                             char *why, unsigned why_bytes)
 {
     struct reason reason = {why, why_bytes};
-    struct swap *swap;
-    int number, node_err;
+    struct swap *swap = swap_new(reason, err);
+    int number = swap ? zram_add(reason) : *err;
+    int node_err;
 
-    *err = allowed(reason);
-    if (*err)
-        return NULL;
-    number = zram_add(reason);
     if (number < 0) {
         *err = number;
+        swap_close(swap);
         return NULL;
     }
-    swap = swap_new(err);
-    if (!swap)
-        return NULL;
     swap->zram = true;
     snprintf(swap->number, sizeof swap->number, "%d", number);
     snprintf(swap->reset, sizeof swap->reset, "/sys/block/zram%d/reset", number);
