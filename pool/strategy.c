@@ -82,9 +82,11 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
             return 0;
         if (room == 0)
             return pool_accepts(pool) ? -EAGAIN : -ENOSPC;
-        /* One that is larger than the window goes alone. */
-        if (spw_chunks_peek(chunks)->len > room && atomic_load(&pool->in_flight_bytes) > 0)
-            return any ? 0 : -EAGAIN;
+        /*
+         * An entry that is larger than the room goes all the same, so that the window is exceeded
+         * by one entry at most. Were it refused, its writer would neither spill nor wait, since to
+         * others the window is not full.
+         */
         spw_chunks cut = SPILLWAY_CHUNKS_NONE;
         if (spw_sink_reserve(sink))
             return -ENOMEM;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Entries of many pieces: several on their way at a time, in any order, one of them failing. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "../pool/run.h"
 #include "harness.h"
@@ -326,4 +327,66 @@ Test(large, allocations_may_fail)
             cr_assert(err == 0 && chunks_are(&out, 7, 1, LEN));
         large_close(&large);
     }
+}
+
+/* ---- the budget ---- */
+
+/* Pushes entries of `len` bytes, `ahead` of the reader at most, and drains them all. */
+static spw_stats budget_trip(size_t len, unsigned count, unsigned ahead, bool slabs)
+{
+    struct bed bed;
+    bed_open(&bed, threads, 1);
+    struct ends ends = ends_open(&bed);
+    unsigned char *foreign = calloc(1, len);
+    cr_assert_not_null(foreign);
+    unsigned pushed = 0, drained = 0;
+    while (drained < count) {
+        spw_bytes bytes;
+        spw_slab *slab = NULL;
+        if (pushed < count && pushed < drained + ahead) {
+            if (slabs) {
+                cr_assert_eq(spw_pool_slab_open(bed.pool, len, 0, &slab), 0);
+                cr_assert_eq(spw_slab_cut(slab, len, &bytes), 0);
+                spw_slab_close(slab);
+            } else {
+                cr_assert_eq(spw_bytes_wrap(foreign, len, NULL, NULL, &fault_allocator, &bytes), 0);
+            }
+            cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
+            pushed++;
+        } else {
+            cr_assert_eq(spw_reader_drain_wait(ends.reader, &bytes, 1, SPILLWAY_FOREVER), 1);
+            cr_assert_eq(bytes.len, len);
+            spw_bytes_release(&bytes);
+            drained++;
+        }
+    }
+    ends_close(&ends);
+    spw_stats stats = bed_quiet(&bed);
+    free(foreign);
+    bed_close(&bed);
+    return stats;
+}
+
+/* The bound that pool.h states. */
+static void budget_holds(size_t len)
+{
+    enum { COUNT = 24 };
+    for (unsigned way = 0; way < 4; way++) {
+        spw_stats stats = budget_trip(len, COUNT, way / 2 ? COUNT : 8, way % 2);
+        cr_assert_leq(stats.used_peak_bytes, stats.budget_bytes + len + 16 * MIB,
+                      "%llu bytes at the peak", (unsigned long long)stats.used_peak_bytes);
+        cr_assert_eq(stats.fetched_bytes_total, stats.spilled_bytes_total);
+        if (way / 2)
+            cr_assert_gt(stats.spilled_bytes_total, COUNT * len / 2);
+    }
+}
+
+Test(large, budget_with_entries_beyond_half_a_window)
+{
+    budget_holds(10 * MIB);
+}
+
+Test(large, budget_with_entries_beyond_the_window)
+{
+    budget_holds(20 * MIB);
 }
