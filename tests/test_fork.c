@@ -302,6 +302,49 @@ Test(fork, child_keeps_no_map)
     holdings_close(&h);
 }
 
+/* A slab in a segment, bytes of it and a run that adopted some: none of them is the child's. */
+Test(fork, child_lets_go_of_a_slab_in_a_segment)
+{
+    static const struct setting settings[] = {
+        {"memory", "2MiB"}, {"memory_tier", "16MiB"}, {"tiers", "memory"}, {NULL, NULL}};
+    struct bed bed;
+    spw_strategy *strategy;
+    spw_handle *handle;
+    spw_slab *slab;
+    spw_bytes kept, bytes;
+    spw_chunks chunks = SPILLWAY_CHUNKS_NONE, out = SPILLWAY_CHUNKS_NONE;
+    bed_open(&bed, settings, 0);
+    cr_assert_eq(spw_pool_strategy(bed.pool, &strategy), 0);
+    cr_assert_eq(spw_pool_slab_open(bed.pool, 128 * KIB, 0, &slab), 0);
+    stream_fill(spw_slab_space(slab), 5, 100000);
+    cr_assert_eq(spw_slab_cut(slab, 100000, &bytes), 0);
+    kept = spw_bytes_clone(&bytes);
+    cr_assert_eq(spw_chunks_push(&chunks, &bytes, &fault_allocator), 0);
+    cr_assert_eq(spill_all(strategy, &chunks, &handle, 1), 1);
+    cr_assert_eq(bed_stats(&bed).adopted_bytes_total, 100000);
+    pid_t child = fork();
+    if (child == 0) {
+        CHILD_CHECK(!is_mapped(spw_slab_space(slab)));
+        CHILD_CHECK(!is_mapped(kept.data));
+        CHILD_CHECK(handle->ops->fetch(handle, SPILLWAY_FETCH_NOWAIT, &out) == -EOWNERDEAD);
+        handle->ops->drop(handle);
+        spw_bytes_release(&kept);
+        spw_slab_close(slab);
+        CHILD_CHECK(spw_pool_slab_open(bed.pool, 0, 0, &slab) == -EOWNERDEAD);
+        child_leaves("true");
+    }
+    child_ends(child);
+    cr_assert_eq(bed_quiet(&bed).memory_tier_slab_bytes, 128 * KIB);
+    cr_assert_eq(handle->ops->fetch(handle, SPILLWAY_FETCH_NOWAIT, &out), 0);
+    cr_assert(chunks_are(&out, 5, 1, 100000));
+    spw_slab_close(slab);
+    cr_assert(stream_is(&kept, 5));
+    spw_bytes_release(&kept);
+    cr_assert_eq(bed_quiet(&bed).memory_tier_slab_bytes, 0);
+    strategy->ops->close(strategy);
+    bed_close(&bed);
+}
+
 /* What the parent closes is gone while a child still lives. */
 Test(fork, child_pins_nothing)
 {
