@@ -31,6 +31,10 @@ struct spw_account {
     void (*release)(struct spw_account *account);
     /* Called, without a lock, after the sums have fallen while `waiters` was not 0. */
     void (*relieved)(struct spw_account *account);
+    /* A queue is about to put runs in motion, with its lock held; it has, and holds no lock. What
+     * is slow can wait until then. NULL: nothing is. */
+    void (*cork)(struct spw_account *account);
+    void (*uncork)(struct spw_account *account);
     /* Called, with any lock held, after the sums have risen. NULL: nobody asks. */
     void (*risen)(struct spw_account *account);
     _Atomic unsigned waiters;

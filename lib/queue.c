@@ -249,6 +249,7 @@ static int head_arm(struct queue *queue, spw_handle *handle)
     /* A synchronous handle is there to be tried; after -EAGAIN it cannot tell when to try again. */
     if (!OPS_HAS(handle->ops, on_ready))
         return queue->view.fetch_error == -EAGAIN ? -ENOTSUP : 1;
+    view_acts(&queue->view);
     if (OPS_HAS(handle->ops, prefetch)) {
         int err = handle->ops->prefetch(handle, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD);
         if (err && err != -EAGAIN)

@@ -73,6 +73,17 @@ struct spw_reader {
 int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
                     spw_reader **reader);
 
+/* Gives the lock up, then does what had to wait for that. */
+static inline void queue_unlock_untimed(struct queue *queue)
+{
+    bool corked = queue->view.corked;
+    queue->view.corked = false;
+    queue->view.acted_ns = 0;
+    pthread_mutex_unlock(&queue->lock);
+    if (corked)
+        queue->account->uncork(queue->account);
+}
+
 /* The lock, for calls that are timed. */
 static inline void queue_lock(struct queue *queue, struct stopwatch *watch)
 {
@@ -83,7 +94,7 @@ static inline void queue_lock(struct queue *queue, struct stopwatch *watch)
 static inline void queue_unlock(struct queue *queue, struct stopwatch *watch)
 {
     stopwatch_unlocking(watch, &queue->view);
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock_untimed(queue);
 }
 
 void queue_acquire(struct queue *queue);

@@ -149,6 +149,7 @@ static bool news_wait(struct queue *queue, uint64_t deadline_ns)
     struct stopwatch *watch = &queue->reader_watch;
     bool paged = queue->view.entries > 0;
     uint64_t since_ns = paged ? stopwatch_may_wait(watch) : 0;
+    view_uncork(&queue->view);
     stopwatch_unlocking(watch, &queue->view);
     stopwatch_waited(watch, since_ns);
     bool woken = news_sleep(queue, deadline_ns);
@@ -175,12 +176,20 @@ long spw_reader_drain_wait(spw_reader *reader, spw_bytes *out, size_t capacity, 
         return -EINVAL;
     uint64_t deadline_ns = deadline_after(queue, timeout_ns);
     uint64_t retry_ns = RETRY_FIRST_NS;
+    bool uncorked = false;
     bool again = false; /* the last try came to nothing though the head was called ready */
     struct drained drained = {0};
     long count;
     stopwatch_begin(&queue->reader_watch);
     queue_lock(queue, &queue->reader_watch);
     while ((count = drain_locked(queue, out, capacity, &drained)) == -EAGAIN) {
+        if (queue->view.corked && !uncorked) { /* what we wait for must begin; then look again */
+            uncorked = true;
+            queue_unlock(queue, &queue->reader_watch);
+            queue_lock(queue, &queue->reader_watch);
+            continue;
+        }
+        uncorked = false;
         int armed = queue_arm(queue, ARM_WAIT);
         if (armed == 1 && !again) {
             again = true;
@@ -227,7 +236,7 @@ int spw_reader_arm(spw_reader *reader, spw_ready_fn *ready, void *context)
     queue->ready = ready;
     queue->ready_context = context;
     int armed = queue_arm(queue, ARM_CALLBACK);
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock_untimed(queue);
     return armed;
 }
 
@@ -245,7 +254,7 @@ int spw_reader_event_fd(spw_reader *reader)
             event_reset(queue);
         }
     }
-    pthread_mutex_unlock(&queue->lock);
+    queue_unlock_untimed(queue);
     return fd;
 }
 

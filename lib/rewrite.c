@@ -280,6 +280,8 @@ long spw_view_fetch(spw_view *view, spw_cursor *cursor, unsigned flags)
     if (!handle)
         return -EINVAL;
     view_acts(view);
+    if (!(flags & SPILLWAY_FETCH_NOWAIT))
+        view_uncork(view);
     if (view_reserve(view) || view_split_before(view, cursor))
         return -ENOMEM;
     view_tire(view, PATIENCE_OF_FETCH);

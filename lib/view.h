@@ -54,6 +54,7 @@ struct spw_view {
     struct place places[2];    /* the last one sought among resident and paged entries */
     uint64_t gone_bytes;       /* that have left at the head */
     uint64_t paged_from;       /* the lowest place in the stream paged since it was asked for */
+    bool corked;               /* the account is */
     unsigned patience;         /* what is left of it */
     unsigned walked;           /* blocks, for tests */
     unsigned head_changes;   /* times a paged head was replaced: a reader armed with it must wake */
@@ -63,9 +64,21 @@ struct spw_view {
     int fetch_error;   /* of the last fetch at the head, 0 when it worked or none was tried */
 };
 
-/* Notes when a policy begins to do something. */
+/* With the lock held: for who is going to wait. */
+static inline void view_uncork(struct spw_view *view)
+{
+    if (view->corked)
+        view->account->uncork(view->account);
+    view->corked = false;
+}
+
+/* Notes when runs begin to be put in motion; who unlocks uncorks the account. */
 static inline void view_acts(struct spw_view *view)
 {
+    if (!view->corked && view->account && view->account->cork) {
+        view->corked = true;
+        view->account->cork(view->account);
+    }
     if (view->clock && view->acted_ns == 0)
         view->acted_ns = view->clock();
 }

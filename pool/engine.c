@@ -145,6 +145,18 @@ void engine_awake_locked(struct engine *engine)
         engine->woken--;
 }
 
+/*
+ * Wakes the threads that submissions have called. Who submits counts first and looks for corks
+ * then, who uncorks does the reverse: so one of them sees what the other has done.
+ */
+void engine_wake_due(struct engine *engine)
+{
+    if (atomic_load(&engine->unwoken) == 0)
+        return;
+    for (unsigned due = atomic_exchange(&engine->unwoken, 0); due > 0; due--)
+        engine->ops->wake(engine, false);
+}
+
 void engine_submit(struct engine *engine, struct job *job, bool urgent)
 {
     bool wake;
@@ -171,8 +183,22 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
         engine->woken++;
     pthread_mutex_unlock(&engine->lock);
     /* From here on the job may be done and gone. */
-    if (wake)
-        engine->ops->wake(engine, false);
+    if (!wake)
+        return;
+    atomic_fetch_add(&engine->unwoken, 1);
+    if (atomic_load(&engine->corks) == 0)
+        engine_wake_due(engine);
+}
+
+void engine_cork(struct engine *engine)
+{
+    atomic_fetch_add(&engine->corks, 1);
+}
+
+void engine_uncork(struct engine *engine)
+{
+    atomic_fetch_sub(&engine->corks, 1);
+    engine_wake_due(engine);
 }
 
 void engine_ended_locked(struct engine *engine, unsigned count)

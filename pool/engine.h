@@ -82,6 +82,17 @@ void engine_close(struct engine *engine);
  * lock. Never fails. */
 void engine_submit(struct engine *engine, struct job *job, bool urgent);
 
+/*
+ * Between these two, threads that submissions call are not woken yet, whoever submits: that takes a
+ * system call, which may be long, and who corks holds a queue's lock. Any thread may cork, several
+ * at a time; each uncorks soon, without that lock.
+ */
+void engine_cork(struct engine *engine);
+void engine_uncork(struct engine *engine);
+
+/* Wakes them all the same: for who is going to wait for a job. */
+void engine_wake_due(struct engine *engine);
+
 /* Takes a pending job back: true when it was still queued (`complete` will not run). */
 bool engine_cancel(struct engine *engine, struct job *job);
 

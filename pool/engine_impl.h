@@ -49,10 +49,12 @@ struct engine {
     /* Urgent jobs lie before all others; `last_urgent` is NULL where there are none. The list, its
      * links and each job's `pending` are guarded by lock. */
     struct job *first, *last, *last_urgent;
-    unsigned sleepers; /* guarded by lock */
-    unsigned woken;    /* guarded by lock: sleepers that were called and have not come yet */
-    unsigned started;  /* guarded by lock: threads that took a number */
-    bool closing;      /* guarded by lock */
+    unsigned sleepers;        /* guarded by lock */
+    unsigned woken;           /* guarded by lock: sleepers that were called and have not come yet */
+    unsigned started;         /* guarded by lock: threads that took a number */
+    _Atomic unsigned corks;   /* nobody is woken meanwhile */
+    _Atomic unsigned unwoken; /* of `woken`: still to be woken */
+    bool closing;             /* guarded by lock */
 
     /* Written before any job can come, constant afterwards. */
     pthread_t threads[ENGINE_THREADS_MAX];

@@ -75,6 +75,22 @@ static void account_has_relief(struct spw_account *account)
     pool_progress((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
 }
 
+static void account_cork(struct spw_account *account)
+{
+    struct spw_pool *pool =
+        (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
+    if (pool->engine)
+        engine_cork(pool->engine);
+}
+
+static void account_uncork(struct spw_account *account)
+{
+    struct spw_pool *pool =
+        (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
+    if (pool->engine)
+        engine_uncork(pool->engine);
+}
+
 static void account_has_risen(struct spw_account *account)
 {
     budget_look((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
@@ -405,6 +421,8 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     pool->account.release = account_release;
     pool->account.relieved = account_has_relief;
     pool->account.risen = account_has_risen;
+    pool->account.cork = account_cork;
+    pool->account.uncork = account_uncork;
     atomic_init(&pool->refs, 1);
     atomic_init(&pool->next_run_id, 1);
     return pool;

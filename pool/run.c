@@ -339,6 +339,7 @@ static void run_wait(struct run *run)
     struct spw_pool *pool = run->pool;
     uint64_t start_ns = pool->os->clock_ns();
     atomic_fetch_add(&pool->waiters, 1);
+    engine_wake_due(pool->engine); /* a policy may wait within its apply */
     enum run_state state = run->state;
     while (run->state == state && (state == RUN_READING || state == RUN_STAGED ||
                                    state == RUN_DEMOTING || run->flight->busy))
