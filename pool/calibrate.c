@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "calibrate.h"
 
-/* As good, within noise; clearly better; not worth another round. In per cent of the other. */
-enum { AS_GOOD_PERCENT = 98, AS_GOOD_WORST_PERCENT = 92, BETTER_PERCENT = 104, BAD_PERCENT = 75 };
+/* In per cent of the other. */
+enum {
+    AS_GOOD_PERCENT = 98, /* within noise */
+    AS_GOOD_WORST_PERCENT = 92,
+    BETTER_PERCENT = 104,       /* more in flight costs little */
+    BETTER_SMALL_PERCENT = 108, /* smaller requests cost more, and soon a limit of their number */
+    BAD_PERCENT = 75,           /* not worth another round */
+};
 
 static unsigned depth_of(const struct calibration *c, uint32_t request_bytes)
 {
@@ -106,11 +112,12 @@ static void ratios_sort(const struct calibrate_arm *arm, const struct calibrate_
     }
 }
 
-static bool is_better(const struct calibrate_arm *arm, const struct calibrate_arm *other)
+static bool is_better(const struct calibrate_arm *arm, const struct calibrate_arm *other,
+                      uint64_t least_percent)
 {
     uint64_t percents[CALIBRATE_ROUNDS];
     ratios_sort(arm, other, CALIBRATE_ROUNDS, percents);
-    return !arm->out && percents[0] > 100 && percents[CALIBRATE_ROUNDS / 2] >= BETTER_PERCENT;
+    return !arm->out && percents[0] > 100 && percents[CALIBRATE_ROUNDS / 2] >= least_percent;
 }
 
 static bool is_as_good(const struct calibrate_arm *arm, const struct calibrate_arm *other)
@@ -124,7 +131,7 @@ static bool is_as_good(const struct calibrate_arm *arm, const struct calibrate_a
 static void choose_flight(struct calibration *c)
 {
     unsigned top = c->arm_count - 1, best = c->preferred;
-    if (is_better(&c->arms[top], &c->arms[best]))
+    if (is_better(&c->arms[top], &c->arms[best], BETTER_PERCENT))
         best = top;
     unsigned least = 0;
     while (least < best && !is_as_good(&c->arms[least], &c->arms[best]))
@@ -143,7 +150,7 @@ static void choose_request(struct calibration *c)
 {
     unsigned best = 0;
     for (unsigned i = 1; i < c->arm_count; i++)
-        if (is_better(&c->arms[i], &c->arms[best]))
+        if (is_better(&c->arms[i], &c->arms[best], BETTER_SMALL_PERCENT))
             best = i;
     atomic_store_explicit(&c->measured, true, memory_order_relaxed);
     calibrate_end(c, c->arms[best]);
