@@ -34,7 +34,7 @@ static void trial_start(struct calibration *c)
 {
     c->trying = true;
     c->filled = false;
-    c->settle_bytes = CALIBRATE_SETTLE_BYTES;
+    c->settle_bytes = c->trial_bytes / 2;
     c->moved_bytes = c->moved_requests = c->asleep_ns = 0;
     put_in_force(c, &c->arms[arm_of_turn(c)]);
 }
@@ -202,20 +202,23 @@ static void window_end(struct calibration *c, uint64_t elapsed_ns)
 
 /* ---- what the engine says ---- */
 
-void calibration_init(struct calibration *c, unsigned forced_depth, uint32_t forced_request_bytes,
-                      uint64_t window_bytes)
+void calibration_init(struct calibration *c, const struct calibrate_config *config)
 {
-    struct calibrate_arm start = {
-        .flight_bytes = window_bytes / 4 * 3,
-        .request_bytes = forced_request_bytes > 0 ? forced_request_bytes : CALIBRATE_REQUEST_BYTES};
-    *c = (struct calibration){.forced_depth = forced_depth,
-                              .forced_request = forced_request_bytes > 0,
+    struct calibrate_arm start = {.flight_bytes = config->window_bytes / 4 * 3,
+                                  .request_bytes = config->request_bytes};
+    *c = (struct calibration){.forced_depth = config->depth,
+                              .forced_request = config->request_bytes > 0,
+                              .trial_bytes = config->trial_bytes,
                               .mean_request_bytes = UINT64_MAX};
+    if (c->trial_bytes == 0)
+        c->trial_bytes = CALIBRATE_TRIAL_BYTES;
+    if (start.request_bytes == 0)
+        start.request_bytes = CALIBRATE_REQUEST_BYTES;
     /* Some is left to wait, or it would never be seen that there is more to do. */
     if (start.flight_bytes < CALIBRATE_FLIGHT_MIN_BYTES ||
         start.flight_bytes > CALIBRATE_FLIGHT_BYTES)
         start.flight_bytes = CALIBRATE_FLIGHT_BYTES;
-    if (forced_depth > 0)
+    if (c->forced_depth > 0)
         request_phase(c, start);
     else
         flight_phase(c, start);
@@ -241,8 +244,8 @@ void calibration_moved(struct calibration *c, uint64_t now_ns, uint64_t bytes, u
     c->moved_bytes += bytes;
     c->moved_requests += requests;
     uint64_t elapsed_ns = now_ns - c->start_ns;
-    if (elapsed_ns >= CALIBRATE_WINDOW_MAX_NS ||
-        (c->moved_bytes >= CALIBRATE_WINDOW_BYTES && elapsed_ns >= CALIBRATE_WINDOW_MIN_NS))
+    if (elapsed_ns >= CALIBRATE_TRIAL_MAX_NS ||
+        (c->moved_bytes >= c->trial_bytes && elapsed_ns >= CALIBRATE_TRIAL_MIN_NS))
         window_end(c, elapsed_ns);
 }
 

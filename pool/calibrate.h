@@ -30,12 +30,11 @@ enum {
 #define CALIBRATE_FLIGHT_MIN_BYTES ((uint64_t)4 << 20)
 /* Mean below which requests say more of their overhead than of the device. */
 #define CALIBRATE_SMALL_BYTES ((uint32_t)128 << 10)
-/* Moved before a measurement starts, and by it. */
-#define CALIBRATE_SETTLE_BYTES ((uint64_t)16 << 20)
-#define CALIBRATE_WINDOW_BYTES ((uint64_t)32 << 20)
+/* Moved by one measurement; and half as much before it starts. */
+#define CALIBRATE_TRIAL_BYTES ((uint64_t)32 << 20)
 /* A measurement takes at least and at most so long. */
-#define CALIBRATE_WINDOW_MIN_NS ((uint64_t)2000000)
-#define CALIBRATE_WINDOW_MAX_NS ((uint64_t)400000000)
+#define CALIBRATE_TRIAL_MIN_NS ((uint64_t)2000000)
+#define CALIBRATE_TRIAL_MAX_NS ((uint64_t)400000000)
 
 enum calibrate_phase { CALIBRATE_FLIGHT, CALIBRATE_REQUEST, CALIBRATE_OVER };
 
@@ -53,6 +52,7 @@ struct calibration {
     _Atomic uint32_t request_bytes;
     _Atomic bool measured;
 
+    uint64_t trial_bytes;
     unsigned forced_depth; /* 0: not */
     bool forced_request;
     uint64_t flight_bytes; /* in force; of no meaning where the depth is forced */
@@ -72,9 +72,15 @@ struct calibration {
     uint64_t start_ns, moved_bytes, moved_requests, asleep_ns;
 };
 
-/* `forced_*` 0: not. `window_bytes`: what callers have under way at most, 0 where nobody knows. */
-void calibration_init(struct calibration *calibration, unsigned forced_depth,
-                      uint32_t forced_request_bytes, uint64_t window_bytes);
+/* 0 everywhere: as is best. */
+struct calibrate_config {
+    unsigned depth; /* these two are forced */
+    uint32_t request_bytes;
+    uint64_t window_bytes; /* what callers have under way at most; 0: nobody knows */
+    uint64_t trial_bytes;  /* CALIBRATE_TRIAL_BYTES */
+};
+
+void calibration_init(struct calibration *calibration, const struct calibrate_config *config);
 
 /* Whether one more request may go, beside `requests` with `bytes` in all. */
 bool calibration_has_room(const struct calibration *calibration, unsigned requests, uint64_t bytes);

@@ -60,6 +60,7 @@ struct engine_config {
     unsigned depth;         /* requests in flight at most; 0: found out (see calibrate.h) */
     uint32_t request_bytes; /* larger jobs are split; 0: found out; threads do not split */
     uint64_t window_bytes;  /* of jobs under way at most, as far as is known; 0: it is not */
+    uint64_t trial_bytes;   /* that one measurement moves; 0: enough to rely on it */
     const int *fds;         /* scratch files; copied; may be empty */
     unsigned fd_count;
     struct histogram *write_ns, *read_ns; /* of requests; NULL: not kept */

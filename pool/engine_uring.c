@@ -684,7 +684,12 @@ static int wait_for_start(struct uring *uring)
 static void uring_init(struct uring *uring, struct engine *engine,
                        const struct engine_config *config)
 {
-    unsigned depth = config->depth < ENGINE_DEPTH_MAX ? config->depth : ENGINE_DEPTH_MAX, i;
+    struct calibrate_config calibrate = {
+        .depth = config->depth < ENGINE_DEPTH_MAX ? config->depth : ENGINE_DEPTH_MAX,
+        .request_bytes = config->request_bytes,
+        .window_bytes = config->window_bytes,
+        .trial_bytes = config->trial_bytes};
+    unsigned i;
 
     uring->engine = engine;
     for (i = 0; i < ENGINE_DEPTH_MAX; i++)
@@ -692,8 +697,7 @@ static void uring_init(struct uring *uring, struct engine *engine,
     uring->first_free = 0;
     uring->first_paused = NO_SLOT;
     for (i = 0; i < DIRECTIONS; i++)
-        calibration_init(&uring->directions[i].calibration, depth, config->request_bytes,
-                         config->window_bytes);
+        calibration_init(&uring->directions[i].calibration, &calibrate);
 }
 
 static int uring_start(struct engine *engine, const struct engine_config *config)

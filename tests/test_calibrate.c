@@ -126,7 +126,9 @@ static double share_of_best(const struct device *device, const struct calibratio
 static struct calibration start(unsigned depth, uint32_t request_bytes, uint64_t window_bytes)
 {
     struct calibration c;
-    calibration_init(&c, depth, request_bytes, window_bytes);
+    calibration_init(&c, &(struct calibrate_config){.depth = depth,
+                                                    .request_bytes = request_bytes,
+                                                    .window_bytes = window_bytes});
     return c;
 }
 
