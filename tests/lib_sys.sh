@@ -169,6 +169,18 @@ no_fallback() {
     can_uring || export SPILLWAY_ENGINE=threads
 }
 
+# Waits until left_of, the test's own, prints nothing any more of what a process may have left.
+nothing_left() { # pid
+    local try left
+    for try in $(seq 600); do
+        left=$(left_of "$1")
+        [ -z "$left" ] && return 0
+        sleep 0.1
+    done
+    echo "left behind: $left"
+    return 1
+}
+
 is_root() {
     [ "$(id -u)" -eq 0 ]
 }

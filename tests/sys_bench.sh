@@ -168,16 +168,6 @@ left_of() { # pid
     ls -A scratch
     ls -l /proc/[0-9]*/fd 2>/dev/null | grep -F "$work/scratch"
 }
-nothing_left() { # pid
-    local try left
-    for try in $(seq 300); do
-        left=$(left_of "$1")
-        [ -z "$left" ] && return 0
-        sleep 0.1
-    done
-    echo "left behind: $left"
-    return 1
-}
 interrupted() { # signal, expected code, what, argument...
     local signal=$1 expected=$2 what=$3 pid try
     shift 3

@@ -32,17 +32,6 @@ left_of() { # pid
     pgrep -f -- "--dir $work/scratch"
 }
 
-nothing_left() { # pid
-    local try left
-    for try in $(seq 600); do
-        left=$(left_of "$1")
-        [ -z "$left" ] && return 0
-        sleep 0.1
-    done
-    echo "left behind: $left"
-    return 1
-}
-
 has_row() { # contender
     grep -q "\"$1\"" "$work/report.json" || {
         echo "no row of $1 in the report"

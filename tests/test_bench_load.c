@@ -38,10 +38,10 @@ Test(bench_load, a_wrong_byte_is_seen)
     unsigned char data[BYTES];
     chunk_fill(data, BYTES, 9);
     for (unsigned i = 0; i < BYTES; i++) {
-        data[i] ^= 1U << (i % 8);
+        data[i] = (unsigned char)(data[i] ^ 1U << (i % 8));
         cr_assert_not(chunk_matches(data, BYTES, 9, 0), "%u", i);
         cr_assert_not(chunk_matches(data + i, 1, 9, i), "%u", i);
-        data[i] ^= 1U << (i % 8);
+        data[i] = (unsigned char)(data[i] ^ 1U << (i % 8));
     }
     cr_assert(chunk_matches(data, BYTES, 9, 0));
     cr_assert_not(chunk_matches(data, BYTES, 10, 0), "another chunk");
