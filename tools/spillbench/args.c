@@ -247,7 +247,7 @@ int args_parse(const struct command *command, int argc, char **argv, void *optio
     }
     rows[count] = (struct option){.name = "help", .val = FLAG_HELP};
     opterr = 0;
-    optind = 1;
+    optind = 0; /* from the start, whatever an earlier call left */
     while ((result = getopt_long(argc, argv, ":", rows, NULL)) != -1) {
         if (result == '?' || result == ':')
             return refuse_flag(command, argv, result);
