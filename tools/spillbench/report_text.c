@@ -35,7 +35,8 @@ static struct scale scale_of(enum unit unit, double value)
 static void number_text(char out[NUMBER_BYTES], enum unit unit, struct scale scale, double value)
 {
     double scaled = value / scale.by, size = fabs(scaled);
-    bool whole = size >= 99.95 || (unit != UNIT_RATIO && size == floor(size));
+    bool whole =
+        size >= 99.95 || (unit != UNIT_RATIO && size < 1e15 && size == (double)(uint64_t)size);
     int decimals = whole ? 0 : size >= 9.995 ? 1 : 2;
     if (size > 0 && size < 0.0995)
         decimals = 4;
