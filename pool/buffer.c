@@ -7,10 +7,14 @@
 #include "pages.h"
 #include "pool.h"
 
+/* Large warm buffers looked at for one that fits. */
+enum { LARGE_LOOK_MAX = 16 };
+
+/* The warm list for this many bytes. */
 static unsigned class_of(size_t bytes)
 {
     unsigned index = 0;
-    while ((BUFFER_MIN_BYTES << index) < bytes)
+    while (index < BUFFER_LARGE && (BUFFER_MIN_BYTES << index) < bytes)
         index++;
     return index;
 }
@@ -61,10 +65,36 @@ static void buffer_unmap(struct buffer *buffer)
     allocator_release(pool->allocator, buffer, sizeof(*buffer));
 }
 
+/* To the kernel, and only then off the count: it takes a while, in which others would use the room.
+ */
+static void buffer_give_back(struct buffer *buffer)
+{
+    struct spw_pool *pool = buffer->pool;
+    pages_unmap(pool->os, buffer->base, buffer->capacity);
+    buffer_uncount(buffer);
+    allocator_release(pool->allocator, buffer, sizeof(*buffer));
+}
+
+/* With the lock held: a large warm buffer that is not much larger than asked for; slabs are as
+ * large as asked for. */
+static struct buffer *large_reuse(struct buffers *buffers, size_t capacity, enum buffer_use use)
+{
+    size_t most = use == USE_SLAB ? capacity : capacity + capacity / 4;
+    struct buffer **at = &buffers->warm[BUFFER_LARGE];
+    for (unsigned i = 0; *at && i < LARGE_LOOK_MAX; i++, at = &(*at)->next) {
+        struct buffer *buffer = *at;
+        if (buffer->capacity >= capacity && buffer->capacity <= most) {
+            *at = buffer->next;
+            return buffer;
+        }
+    }
+    return NULL;
+}
+
 /* With the lock held: takes any warm buffer, the largest first. */
 static struct buffer *warm_take_any(struct buffers *buffers)
 {
-    for (unsigned i = BUFFER_CLASSES; i-- > 0;) {
+    for (unsigned i = BUFFER_LISTS; i-- > 0;) {
         struct buffer *buffer = buffers->warm[i];
         if (buffer) {
             buffers->warm[i] = buffer->next;
@@ -121,9 +151,7 @@ void buffer_last(struct spw_owner *owner)
     struct buffers *buffers = &pool->buffers;
     if (pool_in_child(pool))
         return; /* the memory is the parent's */
-    bool keep = buffer->capacity <= BUFFER_MAX_BYTES &&
-                (buffer->capacity & (buffer->capacity - 1)) == 0 &&
-                budget_used(pool) <= pool->budget_bytes;
+    bool keep = budget_used(pool) <= pool->budget_bytes;
     pthread_mutex_lock(&buffers->lock);
     if (!buffers->reserve && buffer->capacity == buffers->reserve_capacity) {
         buffers->reserve = buffer;
@@ -137,10 +165,8 @@ void buffer_last(struct spw_owner *owner)
         buffer = NULL;
     }
     pthread_mutex_unlock(&buffers->lock);
-    if (buffer) {
-        buffer_uncount(buffer);
-        buffer_unmap(buffer);
-    }
+    if (buffer)
+        buffer_give_back(buffer);
     pool_progress(pool);
     pool_release(pool);
 }
@@ -179,15 +205,17 @@ static struct buffer *reserve_take(struct buffers *buffers, size_t capacity)
 }
 
 /* With the lock held: a warm buffer of the class, or the reserve for a head fetch. */
-static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity,
+static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity, enum buffer_use use,
                                    enum buffer_claim claim)
 {
     struct buffer *buffer = NULL;
-    if (capacity <= BUFFER_MAX_BYTES) {
-        struct buffer **warm = &buffers->warm[class_of(capacity)];
-        buffer = *warm;
+    unsigned index = class_of(capacity);
+    if (index == BUFFER_LARGE) {
+        buffer = large_reuse(buffers, capacity, use);
+    } else {
+        buffer = buffers->warm[index];
         if (buffer)
-            *warm = buffer->next;
+            buffers->warm[index] = buffer->next;
     }
     if (!buffer && claim == CLAIM_HEAD &&
         budget_used(buffers->pool) + capacity > buffers->pool->budget_bytes)
@@ -238,7 +266,7 @@ int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
         return -ENOMEM;
     size_t capacity = buffer_capacity(bytes);
     pthread_mutex_lock(&buffers->lock);
-    struct buffer *buffer = buffer_reuse(buffers, capacity, claim);
+    struct buffer *buffer = buffer_reuse(buffers, capacity, use, claim);
     pthread_mutex_unlock(&buffers->lock);
     if (!buffer) {
         if (claim == CLAIM_WITHIN && !budget_allows(buffers, capacity))

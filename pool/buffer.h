@@ -15,8 +15,12 @@
 #include "../lib/owner.h"
 
 #define BUFFER_MIN_BYTES ((size_t)64 << 10)
-#define BUFFER_MAX_BYTES ((size_t)2 << 20) /* larger ones are not kept warm */
-enum { BUFFER_CLASSES = 6 };               /* 64 KiB to 2 MiB */
+#define BUFFER_MAX_BYTES ((size_t)2 << 20) /* larger ones are made to measure */
+enum {
+    BUFFER_CLASSES = 6,            /* 64 KiB to 2 MiB */
+    BUFFER_LARGE = BUFFER_CLASSES, /* the list of larger ones */
+    BUFFER_LISTS
+};
 
 enum buffer_use {
     USE_SLAB,
@@ -49,10 +53,10 @@ struct buffer {
 
 struct buffers {
     struct spw_pool *pool;
-    pthread_mutex_t lock;                /* innermost but for the engine's; guards the next four */
-    struct buffer *warm[BUFFER_CLASSES]; /* last in, first out */
-    struct buffer *reserve;              /* NULL while it is out */
-    struct buffer *retired;              /* no longer counted, still mapped */
+    pthread_mutex_t lock;              /* innermost but for the engine's; guards the next four */
+    struct buffer *warm[BUFFER_LISTS]; /* last in, first out */
+    struct buffer *reserve;            /* NULL while it is out */
+    struct buffer *retired;            /* no longer counted, still mapped */
     size_t reserve_capacity;
     _Atomic int64_t use_bytes[BUFFER_USES];
     _Atomic int64_t total_bytes;

@@ -15,12 +15,12 @@ extern "C" {
  * Budget, tiers and I/O engine, shared by any number of queues. All calls may be
  * made from any thread at any time; a process usually has one pool.
  *
- * What is resident in queues and pool stays within the budget, as long as a tier takes what has to
- * go, but for entries, which are never split: one that a writer extends with is taken in before
- * anything is spilled for it, and one at the head of a queue is read even where there is no room.
- * So the most is the budget and 16 MiB, and where entries are larger than spw_pool_run_bytes(), for
- * each thread that is inside a call one entry more. (`used_peak_bytes` in the stats says what the
- * most was.)
+ * What is resident in queues and pool stays within the budget and 16 MiB, as long as a tier takes
+ * what has to go, but for large entries, which are never split: what a writer extends with is taken
+ * in before anything is spilled for it, and what lies at the head of a queue is read even where
+ * there is no room. So where entries are larger than spw_pool_run_bytes(), each queue may have two
+ * of them beyond the budget, one on its way in and one on its way out. (`used_peak_bytes` in the
+ * stats says what the most was.)
  */
 typedef struct spw_pool spw_pool;
 
