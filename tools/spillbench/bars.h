@@ -30,7 +30,8 @@ struct bars {
     uint64_t budget_bytes;        /* of the pools */
     uint64_t data_bytes;          /* moved out and back in a round */
     double write_rate, read_rate; /* raw, medians; 0: the group that measures them did not run */
-    bool unmeasured;              /* something that should have been measured was not */
+    double group_start_s;
+    bool unmeasured; /* something that should have been measured was not */
 };
 
 /* A group measures and adds its rows. */
@@ -41,6 +42,9 @@ struct bars_group {
 
 extern const struct bars_group bars_disk, bars_others, bars_tiers, bars_latency, bars_cost,
     bars_memory, bars_pipe, bars_proof, bars_policies;
+
+/* Whether one more interleaved round fits into the time for a group; the first three always do. */
+bool bars_goes_on(const struct bars *bars, unsigned rounds_done);
 
 /* A row. `why` is the measured reason where it is limited, or a remark (NULL: none). */
 void bars_row(struct bars *bars, const char *what, const char *asked, enum verdict verdict,

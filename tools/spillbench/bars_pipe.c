@@ -36,7 +36,7 @@ static void beside_cat(struct pipe_bars *pipe)
 
     if (rc == 0)
         rc = pipes_through(pipe->data, ours, &taken);
-    for (unsigned i = 0; rc == 0 && i < pipe->bars->pairs; i++) {
+    for (unsigned i = 0; rc == 0 && bars_goes_on(pipe->bars, i); i++) {
         progress("bars: spillpipe beside cat, round %u of %u", i + 1, pipe->bars->pairs);
         rc = pipes_through(pipe->data, cat, &taken);
         series_add(&walls[0], taken.wall_s);
