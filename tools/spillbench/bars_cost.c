@@ -127,10 +127,10 @@ static void metadata(struct bars *bars, uint64_t entry_bytes)
     snprintf(what, sizeof(what), "metadata per run, entries of %llu KiB",
              (unsigned long long)entry_bytes >> 10);
     if (probe_metadata(&plan, entry_bytes, &bytes, &entries, &runs, why, sizeof(why)) != 0)
-        bars_failed(bars, what, "<= 160 bytes", why);
+        bars_failed(bars, what, "<= 160.0 bytes", why);
     else
-        bars_row(bars, what, "<= 160 bytes", verdict_of(at_most(bytes, 160), false), NULL,
-                 "%.0f bytes of heap; %llu runs of %.0f entries", bytes, (unsigned long long)runs,
+        bars_row(bars, what, "<= 160.0 bytes", verdict_of(at_most(bytes, 160), false), NULL,
+                 "%.1f bytes of heap; %llu runs of %.0f entries", bytes, (unsigned long long)runs,
                  entries);
 }
 
