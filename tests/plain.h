@@ -64,6 +64,8 @@ bool plain_str_same(const char *a, const char *b);
 #define cr_assert_not_null(p, ...) PLAIN_CHECK((p) != NULL, "expected a " #p, __VA_ARGS__)
 #define cr_assert_str_eq(a, b, ...)                                                                \
     PLAIN_CHECK(plain_str_same((a), (b)), "expected " #a " to be the text " #b, __VA_ARGS__)
+#define cr_assert_str_neq(a, b, ...)                                                               \
+    PLAIN_CHECK(!plain_str_same((a), (b)), "expected " #a " not to be the text " #b, __VA_ARGS__)
 
 #define test_skip(...) plain_skip(__VA_ARGS__)
 
