@@ -32,8 +32,8 @@ struct backlog_ops {
     void (*close)(void *backlog);
 };
 
-extern const struct backlog_ops backlog_queue, backlog_slabs, backlog_plain, backlog_seed,
-    backlog_mapped;
+extern const struct backlog_ops backlog_queue, backlog_slabs, backlog_plain, backlog_swapped,
+    backlog_seed, backlog_mapped;
 
 /* The load: a warm-up, then everything is produced, then consumed, `drain_every` chunks a turn
  * (0: all in one turn). Fills the measure. */

@@ -4,12 +4,13 @@
 #include "backlog.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "load.h"
 #include "spillway/spillway.h"
 
-enum { DRAIN_MAX = 64 };
+enum { DRAIN_MAX = 64, MALLOC_MAP_BYTES = 128 << 10 };
 
 struct backlog {
     struct measure *measure;
@@ -94,6 +95,15 @@ static void *plain_open(const struct compare_plan *plan, struct measure *measure
     struct backlog *backlog = queue_new(plan, measure);
 
     return backlog ? queue_start(backlog) : NULL;
+}
+
+/* As in a process that has freed nothing yet: a large chunk is a map of its own, so that what was
+ * consumed goes at once. After a warm-up malloc would keep it, and the kernel would swap it again.
+ */
+static void *swapped_open(const struct compare_plan *plan, struct measure *measure)
+{
+    mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
+    return plain_open(plan, measure);
 }
 
 static void *queue_open(const struct compare_plan *plan, struct measure *measure)
@@ -186,6 +196,9 @@ static int queue_consume(void *context, struct consumer *consumer)
 
 const struct backlog_ops backlog_plain = {
     .open = plain_open, .produce = queue_produce, .consume = queue_consume, .close = queue_close};
+
+const struct backlog_ops backlog_swapped = {
+    .open = swapped_open, .produce = queue_produce, .consume = queue_consume, .close = queue_close};
 
 const struct backlog_ops backlog_queue = {
     .open = queue_open, .produce = queue_produce, .consume = queue_consume, .close = queue_close};

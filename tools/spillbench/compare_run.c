@@ -49,6 +49,9 @@ static const struct backlog_ops *ops_of(enum contender contender)
         return &backlog_seed;
     case CONTENDER_MAPPED:
         return &backlog_mapped;
+    case CONTENDER_SWAP:
+    case CONTENDER_ZRAM:
+        return &backlog_swapped;
     default:
         return &backlog_plain;
     }
