@@ -9,7 +9,7 @@
 
 #include "control.h"
 
-enum { BATCH = 64, NULL_SLAB_BYTES = 2 << 20 };
+enum { BATCH = 64, NULL_SLABS_BYTES = 2 << 20 };
 
 /* One queue, and where its two ends are. */
 struct lane {
@@ -102,13 +102,20 @@ static void lanes_open(struct run *run, const spw_options *options)
 
 /* ---- producing ---- */
 
+/* Of the null strategy, whose slabs together are no more however many queues there are. */
+static uint64_t null_slab_bytes(const struct run *run)
+{
+    uint64_t bytes = NULL_SLABS_BYTES / run->lane_count;
+    return bytes > run->load->chunk_bytes ? bytes : run->load->chunk_bytes;
+}
+
 /* A slab with room for the chunk. */
 static int slab_ready(struct run *run, struct lane *lane, uint64_t bytes)
 {
     if (lane->slab && spw_slab_room(lane->slab) >= bytes)
         return 0;
-    uint64_t want = run->pool ? 0 : NULL_SLAB_BYTES;
-    uint64_t usual = run->pool ? spw_pool_run_bytes(run->pool) : NULL_SLAB_BYTES;
+    uint64_t want = run->pool ? 0 : null_slab_bytes(run);
+    uint64_t usual = run->pool ? spw_pool_run_bytes(run->pool) : want;
     if (bytes > usual)
         want = bytes;
     if (lane->slab && !run->pool && spw_slab_capacity(lane->slab) >= bytes &&
@@ -265,8 +272,8 @@ static uint64_t drain_every(const struct run *run)
     const struct load *load = run->load;
     uint64_t every = load->drain_every ? load->drain_every : run->chunks;
     if (!run->pool) {
-        uint64_t slab = NULL_SLAB_BYTES / load->chunk_bytes * run->lane_count;
-        every = slab < every ? slab : every;
+        uint64_t slabs = null_slab_bytes(run) / load->chunk_bytes * run->lane_count;
+        every = slabs < every ? slabs : every;
     }
     return every ? every : 1;
 }
