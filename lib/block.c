@@ -37,33 +37,10 @@ void block_uncharge(struct spw_block *block)
     block->account = NULL;
 }
 
-void block_push_bytes(struct spw_block *block, const spw_bytes *bytes)
-{
-    block->entries[block->end++].bytes = *bytes;
-    block->bytes += bytes->len;
-    block->foreign_bytes += bytes_foreign_part(bytes);
-}
-
 void block_push_handle(struct spw_block *block, spw_handle *handle, uint64_t size_bytes)
 {
     block->entries[block->end++].paged = (struct paged){handle, size_bytes};
     block->bytes += size_bytes;
-}
-
-void sums_add_entry(struct list_sums *sums, const struct spw_block *block, unsigned index)
-{
-    const union entry *entry = &block->entries[index];
-    sums->count++;
-    if (block->paged) {
-        sums->bytes += entry->paged.size_bytes;
-    } else {
-        sums->bytes += entry->bytes.len;
-        /* To ask the owner costs a cache line each, so only where the block holds both kinds. */
-        if (block->foreign_bytes == block->bytes)
-            sums->foreign_bytes += entry->bytes.len;
-        else if (block->foreign_bytes != 0)
-            sums->foreign_bytes += bytes_foreign_part(&entry->bytes);
-    }
 }
 
 void sums_add_block(struct list_sums *sums, const struct spw_block *block)
@@ -115,21 +92,40 @@ void list_append(spw_chunks *list, struct spw_block *block)
                   &(struct list_sums){block_count(block), block->bytes, block->foreign_bytes});
 }
 
-union entry list_pop(spw_chunks *list, struct spw_block **emptied)
+unsigned list_pop_some(spw_chunks *list, size_t most, union entry *out, struct list_sums *gone,
+                       struct spw_block **emptied)
 {
     struct spw_block *block = list->first;
-    union entry entry = block->entries[block->first];
+    unsigned count = block_count(block);
     struct list_sums sums = {0};
-    sums_add_entry(&sums, block, block->first);
-    block->first++;
+    *emptied = NULL;
+    if (most >= count) {
+        sums_add_block(&sums, block);
+    } else {
+        count = (unsigned)most;
+        for (unsigned i = 0; i < count; i++)
+            sums_add_entry(&sums, block, block->first + i);
+    }
+    memcpy(out, &block->entries[block->first], count * sizeof(*out));
+    block->first = (uint16_t)(block->first + count);
     block->bytes -= sums.bytes;
     block->foreign_bytes -= sums.foreign_bytes;
     list_subtract_sums(list, &sums);
-    *emptied = NULL;
     if (block_count(block) == 0) {
         list_unlink_first(list);
         *emptied = block;
     }
+    gone->count += sums.count;
+    gone->bytes += sums.bytes;
+    gone->foreign_bytes += sums.foreign_bytes;
+    return count;
+}
+
+union entry list_pop(spw_chunks *list, struct spw_block **emptied)
+{
+    union entry entry;
+    struct list_sums gone = {0};
+    list_pop_some(list, 1, &entry, &gone, emptied);
     return entry;
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "account.h"
+#include "owner.h"
 #include "spillway/chunks.h"
 #include "spillway/strategy.h"
 
@@ -41,6 +42,12 @@ struct spw_block {
     union entry entries[];
 };
 
+/* Sums over some entries. */
+struct list_sums {
+    size_t count;
+    uint64_t bytes, foreign_bytes;
+};
+
 static inline unsigned block_count(const struct spw_block *block)
 {
     return (unsigned)block->end - block->first;
@@ -54,11 +61,25 @@ void block_close(struct spw_block *block);
 void block_uncharge(struct spw_block *block);
 
 /* Adds an entry to a block that has room; the list's sums are the caller's. */
-void block_push_bytes(struct spw_block *block, const spw_bytes *bytes);
+static inline void block_push_bytes(struct spw_block *block, const spw_bytes *bytes)
+{
+    block->entries[block->end++].bytes = *bytes;
+    block->bytes += bytes->len;
+    block->foreign_bytes += bytes_foreign_part(bytes);
+}
+
 void block_push_handle(struct spw_block *block, spw_handle *handle, uint64_t size_bytes);
 
 /* Links an unlinked, non-empty block in at the end. */
 void list_append(spw_chunks *list, struct spw_block *block);
+
+/*
+ * Takes up to `most` entries out of the first block, in order, and adds them to `gone`. A block
+ * that had no others is unlinked and given to the caller, else `*emptied` is NULL. Returns how
+ * many.
+ */
+unsigned list_pop_some(spw_chunks *list, size_t most, union entry *out, struct list_sums *gone,
+                       struct spw_block **emptied);
 
 /* Takes the first entry out. A block that had no other is unlinked and given to the caller. */
 union entry list_pop(spw_chunks *list, struct spw_block **emptied);
@@ -68,15 +89,26 @@ union entry list_pop(spw_chunks *list, struct spw_block **emptied);
  * old content stays). Splits the block where needed. `count`, `bytes` and `foreign_bytes` are the
  * sums of what moves. Returns 0 or -ENOMEM (nothing moved).
  */
-struct list_sums {
-    size_t count;
-    uint64_t bytes, foreign_bytes;
-};
 int list_cut(spw_chunks *list, struct spw_block *block, unsigned index,
              const struct list_sums *before, spw_chunks *front);
 
 /* Adds one entry to running sums. */
-void sums_add_entry(struct list_sums *sums, const struct spw_block *block, unsigned index);
+static inline void sums_add_entry(struct list_sums *sums, const struct spw_block *block,
+                                  unsigned index)
+{
+    const union entry *entry = &block->entries[index];
+    sums->count++;
+    if (block->paged) {
+        sums->bytes += entry->paged.size_bytes;
+    } else {
+        sums->bytes += entry->bytes.len;
+        /* To ask the owner costs a cache line each, so only where the block holds both kinds. */
+        if (block->foreign_bytes == block->bytes)
+            sums->foreign_bytes += entry->bytes.len;
+        else if (block->foreign_bytes != 0)
+            sums->foreign_bytes += bytes_foreign_part(&entry->bytes);
+    }
+}
 
 /* Adds a whole block. */
 void sums_add_block(struct list_sums *sums, const struct spw_block *block);

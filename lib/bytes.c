@@ -88,8 +88,7 @@ int spw_bytes_split_front(spw_bytes *bytes, size_t n, spw_bytes *front)
 
 int spw_bytes_try_merge(spw_bytes *bytes, spw_bytes *next)
 {
-    if (!bytes->owner || bytes->owner != next->owner || bytes == next ||
-        bytes->data + bytes->len != next->data)
+    if (!bytes_adjoin(bytes, next))
         return 0;
     bytes->len += next->len; /* both lie in one allocation, so this cannot overflow */
     spw_bytes_release(next);

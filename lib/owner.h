@@ -62,6 +62,13 @@ static inline size_t bytes_foreign_part(const spw_bytes *bytes)
     return bytes->owner && bytes->owner->pooled ? 0 : bytes->len;
 }
 
+/* Whether `next` follows `bytes` in the same allocation. */
+static inline bool bytes_adjoin(const spw_bytes *bytes, const spw_bytes *next)
+{
+    return bytes->data + bytes->len == next->data && bytes->owner == next->owner && bytes->owner &&
+           bytes != next;
+}
+
 /* An owner with `len` bytes of its own behind it, one allocation, one reference. NULL without
  * memory. */
 struct spw_owner *owner_open(size_t len, const spw_allocator *allocator, unsigned char **data);

@@ -60,17 +60,20 @@ static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
         return queue->writer_error;
     bool quiet = view->paged_entries == 0 && queue_rests(queue, &queue->reader_rest);
     int err = quiet ? 0 : head_fetch(queue);
-    size_t count = 0;
+    size_t count = 0, held = 0;
     while (count < capacity && view->first && !view->first->paged) {
-        if (count > 0 && count % HOLD_ENTRIES == 0) {
+        if (held >= HOLD_ENTRIES) {
             queue_unlock(queue, &queue->reader_watch);
             queue_lock(queue, &queue->reader_watch);
+            held = 0;
             if (queue->writer_error || !view->first || view->first->paged)
                 break; /* what was taken is taken */
         }
-        view_pop(view, &out[count]);
-        queue->drained_bytes_total += out[count].len;
-        count++;
+        uint64_t before_bytes = view->gone_bytes;
+        size_t taken = view_pop(view, &out[count], capacity - count);
+        queue->drained_bytes_total += view->gone_bytes - before_bytes;
+        count += taken;
+        held += taken;
     }
     drained->emptied = view->emptied;
     view->emptied = NULL;

@@ -93,12 +93,6 @@ uint64_t spw_view_paged_bytes(const spw_view *view)
 
 /* ---- the two ends ---- */
 
-bool view_needs_block(const struct spw_view *view)
-{
-    const struct spw_stretch *last = view->last;
-    return !last || last->paged || last->list.last->end == last->list.last->capacity;
-}
-
 /* Merges into the last entry if that is resident. */
 static bool view_merge(struct spw_view *view, spw_bytes *bytes)
 {
@@ -106,10 +100,12 @@ static bool view_merge(struct spw_view *view, spw_bytes *bytes)
     if (!stretch || stretch->paged)
         return false;
     struct spw_block *block = stretch->list.last;
+    spw_bytes *tail = &block->entries[block->end - 1].bytes;
+    if (!bytes_adjoin(tail, bytes))
+        return false;
     size_t len = bytes->len;
     uint64_t foreign = bytes_foreign_part(bytes);
-    if (!spw_bytes_try_merge(&block->entries[block->end - 1].bytes, bytes))
-        return false;
+    spw_bytes_try_merge(tail, bytes);
     block->bytes += len;
     block->foreign_bytes += foreign;
     stretch->list.bytes += len;
@@ -119,40 +115,46 @@ static bool view_merge(struct spw_view *view, spw_bytes *bytes)
     return true;
 }
 
+/* Puts a new entry into a block with room, which is the last one or will be. */
+static void view_add(struct spw_view *view, struct spw_block *block, spw_bytes *bytes)
+{
+    view->entries++;
+    view->resident_bytes += bytes->len;
+    view->foreign_bytes += bytes_foreign_part(bytes);
+    block_push_bytes(block, bytes);
+    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
+}
+
+/* The same where the last block has no room, or is paged. */
+static int view_add_block(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
+{
+    bool apart = !view->last || view->last->paged; /* a stretch of its own */
+    if (!*spare) {
+        *spare = view->spare_block;
+        view->spare_block = NULL;
+    }
+    if (!*spare || (apart && view->spare_count == 0 && view_reserve(view)))
+        return -ENOMEM;
+    if (apart)
+        stretch_insert(view, view->last, false);
+    struct spw_block *block = *spare;
+    *spare = NULL;
+    view_add(view, block, bytes);
+    list_append(&view->last->list, block);
+    return 0;
+}
+
 int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
 {
     if (view_merge(view, bytes))
         return 1;
-    bool fresh = view_needs_block(view);
-    bool apart = !view->last || view->last->paged; /* a stretch of its own */
-    if (fresh && !*spare) {
-        *spare = view->spare_block;
-        view->spare_block = NULL;
-    }
-    if (fresh && !*spare)
-        return -ENOMEM;
-    if (apart && view->spare_count == 0 && view_reserve(view))
-        return -ENOMEM;
-    if (apart)
-        stretch_insert(view, view->last, false);
+    if (view_needs_block(view))
+        return view_add_block(view, bytes, spare);
     spw_chunks *list = &view->last->list;
-    struct spw_block *block = fresh ? *spare : list->last;
-    uint64_t foreign_before = block->foreign_bytes;
-    size_t len = bytes->len;
-    block_push_bytes(block, bytes);
-    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
-    uint64_t foreign = block->foreign_bytes - foreign_before;
-    if (fresh) {
-        *spare = NULL;
-        list_append(list, block);
-    } else {
-        list->count++;
-        list->bytes += len;
-        list->foreign_bytes += foreign;
-    }
-    view->entries++;
-    view->resident_bytes += len;
-    view->foreign_bytes += foreign;
+    list->count++;
+    list->bytes += bytes->len;
+    list->foreign_bytes += bytes_foreign_part(bytes);
+    view_add(view, list->last, bytes);
     return 0;
 }
 
@@ -178,22 +180,25 @@ void blocks_close(struct spw_block *first)
     }
 }
 
-void view_pop(struct spw_view *view, spw_bytes *out)
+_Static_assert(sizeof(union entry) == sizeof(spw_bytes), "resident entries are an array of bytes");
+
+size_t view_pop(struct spw_view *view, spw_bytes *out, size_t most)
 {
     struct spw_stretch *stretch = view->first;
-    uint64_t foreign = stretch->list.foreign_bytes;
     struct spw_block *emptied;
-    *out = list_pop(&stretch->list, &emptied).bytes;
+    struct list_sums gone = {0};
+    unsigned count =
+        list_pop_some(&stretch->list, most, (union entry *)(void *)out, &gone, &emptied);
     if (emptied)
         view_keep_block(view, emptied);
-    struct list_sums gone = {1, out->len, foreign - stretch->list.foreign_bytes};
     view_forget_first(view, stretch, &gone);
-    view->entries--;
+    view->entries -= count;
     view->gone_bytes += gone.bytes;
     view->resident_bytes -= gone.bytes;
     view->foreign_bytes -= gone.foreign_bytes;
     if (stretch->list.count == 0)
         stretch_unlink(view, stretch);
+    return count;
 }
 
 spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes)

@@ -94,13 +94,18 @@ void view_fini(struct spw_view *view); /* releases and drops everything */
 int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare);
 
 /* Whether the next view_push() that does not merge needs a spare block. */
-bool view_needs_block(const struct spw_view *view);
+static inline bool view_needs_block(const struct spw_view *view)
+{
+    const struct spw_stretch *last = view->last;
+    return !last || last->paged || last->list.last->end == last->list.last->capacity;
+}
 
 /* Makes all spares ready. Returns 0 or -ENOMEM. */
 int view_reserve(struct spw_view *view);
 
-/* Takes the head entry, which must be resident. */
-void view_pop(struct spw_view *view, spw_bytes *out);
+/* Takes entries from the head, which must be resident, in order: at least one, at most `most` (not
+ * 0) or as many as lie in one block. Returns how many. */
+size_t view_pop(struct spw_view *view, spw_bytes *out, size_t most);
 
 /* Takes the head entry, which must be paged. */
 spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes);
@@ -122,9 +127,9 @@ static inline void view_forget(struct spw_view *view, const struct spw_stretch *
             view->places[i].stretch = NULL;
 }
 
-/* The stretch lost its first entry, and with it `emptied` (may be NULL). */
+/* The stretch lost its first entries, all of them in its first block. */
 static inline void view_forget_first(struct spw_view *view, const struct spw_stretch *stretch,
-                                     const struct list_sums *entry)
+                                     const struct list_sums *gone)
 {
     struct place *place = &view->places[stretch->paged];
     if (place->stretch != stretch)
@@ -133,9 +138,9 @@ static inline void view_forget_first(struct spw_view *view, const struct spw_str
         place->stretch = NULL; /* it is in this very block */
         return;
     }
-    place->before.count -= entry->count;
-    place->before.bytes -= entry->bytes;
-    place->before.foreign_bytes -= entry->foreign_bytes;
+    place->before.count -= gone->count;
+    place->before.bytes -= gone->bytes;
+    place->before.foreign_bytes -= gone->foreign_bytes;
 }
 
 /* Where the stretch begins in the stream. */

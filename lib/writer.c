@@ -175,7 +175,8 @@ static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bo
     queue_unlock(queue, &queue->writer_watch);
     spares_free(&spares);
     for (size_t i = 0; !err && i < count; i++)
-        spw_bytes_release(&bytes[i]); /* what was empty */
+        if (bytes[i].owner) /* what was empty */
+            spw_bytes_release(&bytes[i]);
     return err;
 }
 

@@ -45,7 +45,7 @@ Test(places, a_place_is_sought_from_the_nearest_known_one)
     for (uint64_t i = 0; i < 100; i++) {
         cr_assert_leq(walked_by_seek(&view, ENTRIES / 2 + i), 1, "the same place, or the next");
         view_fill(&view, 1);
-        view_pop(&view, &out);
+        view_pop(&view, &out, 1);
         spw_bytes_release(&out);
     }
     cr_assert_leq(walked_by_seek(&view, ENTRIES / 2 - 500), 1 + 600 / 8);
@@ -94,7 +94,7 @@ Test(places, places_follow_rewrites)
             break;
         default:
             for (unsigned k = 0; k < 5 && view.first && !view.first->paged; k++) {
-                view_pop(&view, &out);
+                view_pop(&view, &out, 1);
                 spw_bytes_release(&out);
             }
         }
@@ -301,7 +301,7 @@ Test(places, prefetch_asks_each_handle_once)
     cr_assert_eq(asked, CLAIMS / 2);
     unsigned walked = view.walked;
     for (unsigned i = 1; i <= 500; i++) {
-        view_pop(&view, &out);
+        view_pop(&view, &out, 1);
         spw_bytes_release(&out);
         policy->ops->apply(policy, &view);
         cr_assert_eq(asked, CLAIMS / 2 + i, "the one that has come into reach, and no other");
@@ -319,7 +319,7 @@ Test(places, prefetch_asks_each_handle_once)
 
     /* One that should be there and is not: the others may be late too. */
     for (unsigned i = 0; i < 100; i++) {
-        view_pop(&view, &out);
+        view_pop(&view, &out, 1);
         spw_bytes_release(&out);
     }
     unsigned before = asked;

@@ -384,7 +384,7 @@ Test(prefetch, brings_back_what_is_within_the_budget)
     policy->ops->apply(policy, &rig.view);
     check_kinds(&rig, "rrrppppppr");
     spw_bytes out;
-    view_pop(&rig.view, &out);
+    view_pop(&rig.view, &out, 1);
     spw_bytes_release(&out);
     policy->ops->apply(policy, &rig.view);
     check_kinds(&rig, "rrrpppppr");
@@ -509,7 +509,7 @@ Test(prefetch, counts_resident_entries_ahead)
     check_kinds(&slow.rig, "rrpppppppr");
     cr_assert_eq(slow_pending(&slow), 2, "the third and the fourth still, none new");
     spw_bytes out;
-    view_pop(&slow.rig.view, &out);
+    view_pop(&slow.rig.view, &out, 1);
     spw_bytes_release(&out);
     policy->ops->apply(policy, &slow.rig.view);
     cr_assert_eq(slow_pending(&slow), 3, "the fifth begins within the budget now");

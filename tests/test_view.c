@@ -606,7 +606,7 @@ Test(view, whole_blocks_move_and_come_back_in_order)
             cr_assert_eq(spw_view_entries(&rig.view), 520);
             for (size_t c = 0; c < 520; c++) {
                 spw_bytes out;
-                view_pop(&rig.view, &out);
+                view_pop(&rig.view, &out, 1);
                 cr_assert(out.len == 1 && stream_is(&out, c));
                 spw_bytes_release(&out);
             }
@@ -647,14 +647,14 @@ Test(view, keeps_only_blocks_of_its_own_account)
     cr_assert_eq(spw_view_unpage(&rig.view, &at, &chunks, &rig.handle), 0);
     while (spw_view_entries(&rig.view) > 0) {
         spw_bytes out;
-        view_pop(&rig.view, &out);
+        view_pop(&rig.view, &out, 1);
         spw_bytes_release(&out);
         cr_assert(!rig.view.spare_block || rig.view.spare_block->account == &rig.account.account);
     }
     rig_close(&rig);
     fill_full_blocks(&rig, 1);
     spw_bytes out;
-    view_pop(&rig.view, &out);
+    view_pop(&rig.view, &out, 1);
     spw_bytes_release(&out);
     cr_assert_not_null(rig.view.spare_block, "the queue's own block is kept");
     rig_close(&rig);
