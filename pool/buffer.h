@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pool's own memory: mapped buffers of power-of-two size, kept warm for
- * reuse, each counted under what it is used for. Larger ones are made to measure.
+ * The pool's own memory: mapped buffers, kept warm for reuse, each counted under what it is used
+ * for. Their sizes are powers of two up to 2 MiB; larger ones are made to measure.
  */
 #ifndef SPILLWAY_POOL_BUFFER_H
 #define SPILLWAY_POOL_BUFFER_H

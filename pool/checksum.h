@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The checksum of a run: XXH3 over its payload, seeded with its identity. */
+/* The checksum of a run: XXH3 over its payload, seeded with its identity; over each piece of a
+ * large one by itself (see run.h). */
 #ifndef SPILLWAY_POOL_CHECKSUM_H
 #define SPILLWAY_POOL_CHECKSUM_H
 
@@ -10,7 +11,7 @@
  * generation in one. */
 uint64_t checksum_identity(uint64_t pool_id, uint64_t run_id, uint64_t bytes);
 
-/* Goes on over the next piece. */
+/* The checksum of `data`, with `checksum` as the seed. */
 uint64_t checksum_update(uint64_t checksum, const void *data, size_t len);
 
 #endif
