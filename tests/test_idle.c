@@ -321,6 +321,43 @@ Test(idle, small_changes_are_not_reported)
     bed_close(&bed);
 }
 
+/* The pool's threads sleep on, and nobody asks the kernel for anything. */
+static void nobody_is_woken(const struct setting *settings)
+{
+    struct bed bed;
+    bed_open(&bed, settings, 1);
+    struct ends ends = ends_open(&bed);
+    spw_bytes piece = stream_piece(0, 4096);
+    give(&ends, &piece);
+    bed_quiet(&bed);
+    struct engine_info before, after;
+    uint64_t syscalls = bed_stats(&bed).syscalls_total, writes = fault_calls(FAULT_WRITE);
+    engine_info(bed.pool->engine, &before);
+    for (unsigned i = 0; i < CALLS; i++) {
+        give(&ends, &piece);
+        take(&ends);
+    }
+    engine_info(bed.pool->engine, &after);
+    cr_assert_eq(after.wakeups, before.wakeups);
+    cr_assert_eq(bed_stats(&bed).syscalls_total, syscalls);
+    cr_assert_eq(fault_calls(FAULT_WRITE), writes);
+    spw_bytes_release(&piece);
+    ends_close(&ends);
+    bed_close(&bed);
+}
+
+Test(idle, nobody_is_woken_with_threads)
+{
+    nobody_is_woken(eight);
+}
+
+Test(idle, nobody_is_woken_with_a_ring)
+{
+    static const struct setting ring[] = {
+        {"memory", "8MiB"}, {"tiers", "disk"}, {"engine", "io_uring"}, {NULL, NULL}};
+    nobody_is_woken(ring);
+}
+
 /* Never too little, and not more than the slack too much. */
 Test(idle, accounts_are_exact_within_their_slack)
 {
