@@ -12,10 +12,6 @@ cleanups+=(cgroup_close)
 groups=$(dirname "$cgroup_dir")
 devices_before=$(ls /sys/block)
 
-# One swap file at a time on this machine, so that another run's is not taken for ours.
-exec 7>"${TMPDIR:-/var/tmp}/spillway-sys-compare.lock"
-flock 7
-
 small=("$spillbench" compare --dir "$work/scratch" --pairs 1 --chunk 64KiB --total 96MiB
     --limit 64MiB --threshold 16MiB --head-reserve 4MiB --warm 8MiB --quiet)
 
