@@ -71,8 +71,10 @@ check "and why" reasons <(sed 's/short$/limited/' "$work/out")
     >"$work/out" 2>"$work/err"
 check "a spillpipe that is not there: exit code 1" [ $? -eq 1 ]
 check "is told" grep -q 'there is no such program' "$work/out"
+printf '#!/bin/sh\nexit 1\n' >"$work/broken"
+chmod +x "$work/broken"
 "$spillbench" bars --quick --quiet --dir "$work/scratch" --only pipe --pipe-data 16MiB \
-    --spillpipe "$(command -v false)" >"$work/out" 2>"$work/err"
+    --spillpipe "$work/broken" >"$work/out" 2>"$work/err"
 check "one that fails: exit code 1" [ $? -eq 1 ]
 check "is told, too" grep -q 'a program in the pipe failed' "$work/out"
 check "the scratch folder is still empty" [ -z "$(ls -A "$work/scratch")" ]
