@@ -45,9 +45,9 @@ double cpu_limit_s(double checksum_s, double copy_s, unsigned copies);
 double latency_limit_ns(double control_ns, double allowance_ns);
 
 /*
- * Whether stalls of the machine explain a tail: of the time that the control thread spun, the part
- * beyond the share must have been lost in gaps longer than the limit. `busy_ns` is how long the
- * measured calls took in all, `count` how many they were: a gap hits a call only while it runs.
+ * Whether stalls of the machine explain that more calls than that share were slow: a gap hits a
+ * call only while it runs. `busy_ns` is how long the calls would take in all if none had been
+ * stalled, `count` how many they are.
  */
 bool stalls_explain(double gaps_per_s, double busy_ns, double count, double share);
 
