@@ -14,14 +14,18 @@
 
 /*
  * A queue does not report each byte. It reports ahead: what is counted for it is never less than
- * what it keeps, and at most `slack_bytes` shared by all queues more. So the budget is never
+ * what it keeps, and at most its slack more, which `ahead_bytes` sums up. So the budget is never
  * exceeded unseen, and a queue that goes up and down a little touches nothing that others share.
+ * Its slack is a share of `slack_bytes` as of its last report: queues that came one after
+ * another and stay idle may have a few times `slack_bytes` together.
  */
 struct spw_account {
     _Atomic int64_t foreign_bytes;          /* payload in the user's memory, in queues or staged */
     _Atomic int64_t block_bytes;            /* entry blocks */
     _Atomic unsigned queues;                /* that report here */
+    _Atomic uint64_t ahead_bytes;           /* the slack of all queues */
     uint64_t slack_bytes;                   /* fixed; 0: every byte is reported at once */
+    uint64_t spare_bytes;                   /* fixed; what empty blocks kept by queues may take */
     const struct guard *guard;              /* NULL: forks are not noticed */
     struct histograms *histograms;          /* NULL: nobody keeps them */
     unsigned timing;                        /* enum timing_mode: which calls go there */
@@ -60,6 +64,13 @@ static inline uint64_t account_slack(struct spw_account *account)
     unsigned queues = atomic_load_explicit(&account->queues, memory_order_relaxed);
     uint64_t slack = account->slack_bytes / (queues > 0 ? queues : 1);
     return slack < ACCOUNT_SLACK_MAX_BYTES ? slack : ACCOUNT_SLACK_MAX_BYTES;
+}
+
+/* Whether each queue may keep an empty block of that size. */
+static inline bool account_may_keep(struct spw_account *account, uint64_t bytes)
+{
+    return !account || atomic_load_explicit(&account->queues, memory_order_relaxed) * bytes <=
+                           account->spare_bytes;
 }
 
 /* Sequentially consistent, like the look at `waiters`: either a waiter sees the new sum, or it is

@@ -7,11 +7,6 @@
 #include "alloc.h"
 #include "owner.h"
 
-static size_t block_size(unsigned capacity)
-{
-    return sizeof(struct spw_block) + capacity * sizeof(union entry);
-}
-
 struct spw_block *block_open(const spw_allocator *allocator, struct spw_account *account,
                              unsigned capacity, bool paged)
 {

@@ -53,6 +53,11 @@ static inline unsigned block_count(const struct spw_block *block)
     return (unsigned)block->end - block->first;
 }
 
+static inline size_t block_size(unsigned capacity)
+{
+    return sizeof(struct spw_block) + capacity * sizeof(union entry);
+}
+
 struct spw_block *block_open(const spw_allocator *allocator, struct spw_account *account,
                              unsigned capacity, bool paged);
 void block_close(struct spw_block *block);

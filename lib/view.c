@@ -158,10 +158,12 @@ int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
     return 0;
 }
 
-/* A queue that is drained as fast as it is filled uses the same block again and again. */
+/* A queue that is drained as fast as it is filled uses the same block again and again, unless there
+ * are too many queues for that. */
 static void view_keep_block(struct spw_view *view, struct spw_block *block)
 {
-    if (view->spare_block || block->capacity != BLOCK_ENTRIES || block->account != view->account) {
+    if (view->spare_block || block->capacity != BLOCK_ENTRIES || block->account != view->account ||
+        !account_may_keep(view->account, block_size(BLOCK_ENTRIES))) {
         block_uncharge(block);
         block->next = view->emptied;
         view->emptied = block;

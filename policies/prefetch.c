@@ -30,7 +30,9 @@ static uint64_t prefetch_budget(const struct prefetch *prefetch)
     spw_limits limits = {.size = sizeof(limits), .queues = 1};
     if (prefetch->limits)
         prefetch->limits(prefetch->limits_context, &limits);
-    return scaled_head_reserve(&limits);
+    uint64_t share = scaled_head_reserve(&limits);
+    return share < UINT64_MAX - limits.read_ahead_bytes ? share + limits.read_ahead_bytes
+                                                        : UINT64_MAX;
 }
 
 static bool is_asynchronous(const spw_handle *handle)

@@ -41,22 +41,27 @@ struct decision {
 /*
  * Above head reserve + threshold everything past the head reserve goes, in several times where it
  * is much. Over the budget the same, as soon as it makes a decent run: small runs would cost more
- * than they free. Where there is nothing to do the view may learn for how long.
+ * than they free. When the budget does not come down by that, a head reserve that nobody
+ * asked for gives way too, and small runs have to do. Where there is nothing to do the view may
+ * learn for how long.
  */
 static struct decision threshold_decide(const struct threshold *threshold, spw_view *view)
 {
     uint64_t resident_bytes = spw_view_resident_bytes(view);
     spw_limits limits = limits_of(threshold->strategy);
     uint64_t head = threshold->head_reserve_bytes, surplus = threshold->threshold_bytes;
-    if (head == SPILLWAY_AUTO)
+    if (head == SPILLWAY_AUTO) {
         head = scaled_head_reserve(&limits);
+        head = head > limits.stuck_bytes ? head - limits.stuck_bytes : 0;
+    }
     if (surplus == SPILLWAY_AUTO)
         surplus = scaled_threshold(&limits);
     uint64_t past_head = resident_bytes > head ? resident_bytes - head : 0;
     bool begun = atomic_load_explicit(&threshold->more, memory_order_relaxed) && past_head > 0;
     struct decision decision = {
         .spill = begun || past_head > surplus ||
-                 (limits.excess_bytes > 0 && past_head > limits.run_bytes),
+                 (limits.excess_bytes > 0 && past_head > limits.run_bytes) ||
+                 (limits.stuck_bytes > 0 && past_head > 0),
         .head_reserve_bytes = head,
         .run_bytes = limits.run_bytes,
     };

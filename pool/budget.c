@@ -31,16 +31,38 @@ void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes)
         ;
 }
 
+static uint64_t readers_share(const struct spw_pool *pool)
+{
+    return pool->budget_bytes / 4;
+}
+
+static uint64_t used_by_readers(const struct buffers *buffers)
+{
+    return buffers_used(buffers, USE_READING) + buffers_used(buffers, USE_LOADED) +
+           buffers_used(buffers, USE_LENT) + buffers_used(buffers, USE_RESERVE);
+}
+
 uint64_t budget_used_by_writers(struct spw_pool *pool)
 {
     const struct buffers *buffers = &pool->buffers;
     uint64_t used = budget_used(pool), warm = buffers_used(buffers, USE_WARM);
-    uint64_t reading = buffers_used(buffers, USE_READING) + buffers_used(buffers, USE_LOADED) +
-                       buffers_used(buffers, USE_LENT) + buffers_used(buffers, USE_RESERVE);
+    uint64_t reading = used_by_readers(buffers), share = readers_share(pool);
     budget_note_peak(pool, used);
-    uint64_t share = pool->budget_bytes / 4;
     uint64_t apart = warm + (reading < share ? reading : share);
     return used > apart ? used - apart : 0;
+}
+
+uint64_t budget_read_room(const struct spw_pool *pool)
+{
+    uint64_t reading = used_by_readers(&pool->buffers), share = readers_share(pool);
+    return reading < share ? share - reading : 0;
+}
+
+uint64_t budget_stuck(struct spw_pool *pool)
+{
+    uint64_t used = budget_used_by_writers(pool), mark = budget_wait_mark(pool);
+    uint64_t in_flight = atomic_load_explicit(&pool->in_flight_bytes, memory_order_relaxed);
+    return used > mark + in_flight ? used - mark - in_flight : 0;
 }
 
 /*
@@ -126,15 +148,30 @@ static bool over_mark(struct spw_pool *pool, uint64_t bytes)
 }
 
 /*
- * A writer over the mark waits for what is in flight while a spill would take nothing more: the
- * window is full, or the tiers are.
+ * The same for who would rather be refused: what queues report ahead of what they keep does not
+ * count, since an idle queue never takes it back.
+ */
+static uint64_t less_ahead(const struct spw_pool *pool, uint64_t used_bytes)
+{
+    uint64_t ahead = atomic_load_explicit(&pool->account.ahead_bytes, memory_order_relaxed);
+    return used_bytes > ahead ? used_bytes - ahead : 0;
+}
+
+static bool surely_over_mark(struct spw_pool *pool, uint64_t bytes)
+{
+    return less_ahead(pool, budget_used_by_writers(pool)) + bytes > budget_wait_mark(pool);
+}
+
+/*
+ * A writer over the mark waits for what is in flight while a spill would take nothing more (the
+ * window is full, or the tiers are), or would not free enough.
  */
 static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
 {
     uint64_t in_flight = atomic_load(&pool->in_flight_bytes);
     return in_flight > 0 && over_mark(pool, bytes) && !pool_on_engine(pool) &&
            (in_flight + budget_run_bytes(pool) > pool->window_bytes || held_is_full(pool) ||
-            !pool_accepts(pool));
+            !pool_accepts(pool) || budget_stuck(pool) > 0);
 }
 
 /* Sleeps until the next progress or `deadline_ns` (SPILLWAY_FOREVER: none). With the lock held. */
@@ -180,7 +217,7 @@ static void wait_in_flight(struct spw_pool *pool, uint64_t bytes)
  */
 static int bounded_check(struct spw_pool *pool, uint64_t bytes)
 {
-    if (!over_mark(pool, bytes))
+    if (!surely_over_mark(pool, bytes))
         return 0;
     if (bytes > pool->budget_bytes)
         return -EMSGSIZE;
@@ -189,7 +226,8 @@ static int bounded_check(struct spw_pool *pool, uint64_t bytes)
         return 1;
     if (!pool->engine || held_is_full(pool) || !pool_accepts(pool))
         return -ENOSPC;
-    uint64_t used = budget_used(pool), warm = buffers_used(&pool->buffers, USE_WARM);
+    uint64_t used = less_ahead(pool, budget_used(pool)),
+             warm = buffers_used(&pool->buffers, USE_WARM);
     return used - (warm < used ? warm : used) + bytes <= pool->budget_bytes ? 0 : -EAGAIN;
 }
 
@@ -271,7 +309,7 @@ int spw_pool_wait_room(spw_pool *pool, uint64_t bytes, uint64_t timeout_ns)
         uint64_t wake_ns = now_ns + look_ns < deadline_ns ? now_ns + look_ns : deadline_ns;
         pthread_mutex_lock(&pool->lock);
         /* Not bounded_check(), which may offer held runs and needs the lock for it. */
-        if (over_mark(pool, bytes))
+        if (surely_over_mark(pool, bytes))
             progress_wait(pool, wake_ns);
         pthread_mutex_unlock(&pool->lock);
     }

@@ -193,6 +193,7 @@ static void budget_open(struct spw_pool *pool, const struct settings *settings, 
     uint64_t limit = memory_limit(pool->os, &cgroup, root);
     pool->budget_bytes = budget_choose(pool, amount_of(settings->memory, limit, limit / 2), limit);
     pool->account.slack_bytes = pool->budget_bytes / SLACK_SHARE;
+    pool->account.spare_bytes = pool->budget_bytes / SPARE_SHARE;
     uint64_t window = pool->budget_bytes / 4;
     pool->window_bytes = window < WINDOW_MAX_BYTES ? window : WINDOW_MAX_BYTES;
 }

@@ -30,6 +30,9 @@
 /* All queues together may report as much of the budget too much. */
 #define SLACK_SHARE 128
 
+/* The part of the budget that empty blocks in queues may take. */
+#define SPARE_SHARE 16
+
 /* Direct I/O of every scratch directory works in pages. */
 #define REGION_ALIGN ((size_t)4096)
 
@@ -131,6 +134,12 @@ bool budget_is_calm(struct spw_pool *pool);
 /* Where spilling begins, and where writers begin to wait. */
 uint64_t budget_spill_mark(const struct spw_pool *pool);
 uint64_t budget_wait_mark(const struct spw_pool *pool);
+
+/* What is above the wait mark and will be when all that is in flight has landed. */
+uint64_t budget_stuck(struct spw_pool *pool);
+
+/* What is left of the readers' share. */
+uint64_t budget_read_room(const struct spw_pool *pool);
 
 /* The largest run with the present number of queues. */
 size_t budget_run_bytes(const struct spw_pool *pool);

@@ -19,6 +19,7 @@ static void report_budget(const struct spw_pool *pool, spw_stats *stats)
     const struct buffers *buffers = &pool->buffers;
     stats->budget_bytes = pool->budget_bytes;
     stats->resident_foreign_bytes = positive(atomic_load(&pool->account.foreign_bytes));
+    stats->reported_ahead_bytes = atomic_load(&pool->account.ahead_bytes);
     stats->entry_block_bytes = positive(atomic_load(&pool->account.block_bytes));
     stats->buffer_bytes = positive(atomic_load(&buffers->total_bytes));
     stats->used_bytes =

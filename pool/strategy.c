@@ -120,6 +120,10 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
         return; /* who asks does not know that it could rest */
     limits->epoch = calm && limits->excess_bytes == 0 ? &pool->account.epoch : NULL;
     limits->epoch_seen = seen;
+    if (limits->size < GROWABLE_END(spw_limits, read_ahead_bytes))
+        return;
+    limits->stuck_bytes = budget_stuck(pool);
+    limits->read_ahead_bytes = budget_read_room(pool);
 }
 
 static uint64_t strategy_room(spw_strategy *strategy)

@@ -28,7 +28,7 @@ extern "C" {
     X(used_bytes, gauge, "of the budget: everything resident in queues and pool")                  \
     X(used_peak_bytes, gauge, "highest used_bytes so far")                                         \
     X(resident_foreign_bytes, gauge,                                                               \
-      "payload in queues or staged in the user's memory; up to a 128th of the budget too much")    \
+      "payload in queues or staged in the user's memory, and what queues report ahead")            \
     X(entry_block_bytes, gauge, "blocks that hold queue entries")                                  \
     X(buffer_bytes, gauge, "the pool's own mapped buffers, all of the following seven")            \
     X(slab_bytes, gauge, "buffers that producers fill or queues hold")                             \
@@ -95,7 +95,9 @@ extern "C" {
     X(write_calibrated, gauge, "1: both were measured here; 0: they are defaults or settings")     \
     X(read_depth, gauge, "reads of read_request_bytes in flight at most")                          \
     X(read_request_bytes, gauge, "larger reads are split; 0: they are not")                        \
-    X(read_calibrated, gauge, "1: both were measured here; 0: they are defaults or settings")
+    X(read_calibrated, gauge, "1: both were measured here; 0: they are defaults or settings")      \
+    X(reported_ahead_bytes, gauge,                                                                 \
+      "of resident_foreign_bytes: up to so much is there only for queues to go up and down")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 

@@ -112,6 +112,14 @@ typedef struct spw_limits {
      */
     const spw_epoch *epoch;
     uint64_t epoch_seen;
+    /**
+     * What will still be in use above where writers wait once everything under way has landed:
+     * small entries may keep much larger slabs from being used again. While this is not 0, it is
+     * worth to give up head reserve and to spill less than a decent run.
+     */
+    uint64_t stuck_bytes;
+    /** What a queue may read ahead beyond its own share, since other readers leave it free now. */
+    uint64_t read_ahead_bytes;
 } spw_limits;
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
