@@ -11,6 +11,9 @@
 #include "sizes.h"
 #include "spillway/policies.h"
 
+/* A head reserve is gone when an eighth of it is stuck. */
+enum { STUCK_WEIGHT = 8 };
+
 struct threshold {
     spw_policy policy;
     spw_strategy *strategy;
@@ -52,7 +55,7 @@ static struct decision threshold_decide(const struct threshold *threshold, spw_v
     uint64_t head = threshold->head_reserve_bytes, surplus = threshold->threshold_bytes;
     if (head == SPILLWAY_AUTO) {
         head = scaled_head_reserve(&limits);
-        head = head > limits.stuck_bytes ? head - limits.stuck_bytes : 0;
+        head -= limits.stuck_bytes < head / STUCK_WEIGHT ? limits.stuck_bytes * STUCK_WEIGHT : head;
     }
     if (surplus == SPILLWAY_AUTO)
         surplus = scaled_threshold(&limits);

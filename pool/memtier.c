@@ -16,6 +16,7 @@ enum {
 struct wanted {
     uint64_t len, align;
     bool cell; /* in a segment of pieces of this size; len is a power of two */
+    bool slab; /* can lie elsewhere as well: a tier that is full is no news */
 };
 
 /* --- pieces and warm segments; all called with the lock held -------------------------------- */
@@ -269,7 +270,7 @@ static int recycle_take(struct memtier *tier, const struct wanted *wanted, struc
     } while (rc == -EAGAIN);
     pthread_mutex_unlock(&tier->lock);
     if (rc < 0) {
-        if (why != 0)
+        if (why != 0 && !(wanted->slab && why == TOLD_CAPACITY))
             memtier_tell_full(tier, (enum told)why);
         return rc;
     }
@@ -323,7 +324,7 @@ static int strict_put(struct memtier *tier, const struct memtier_source *source,
     if (rc < 0)
         return rc;
     pthread_mutex_lock(&tier->lock);
-    piece_take(tier, segment, &(struct wanted){source->len, LINE_BYTES, false}, out);
+    piece_take(tier, segment, &(struct wanted){.len = source->len, .align = LINE_BYTES}, out);
     memtier_reservation_keep(tier, &reservation, segment);
     pthread_mutex_unlock(&tier->lock);
     return 0;
@@ -341,7 +342,7 @@ int memtier_put(struct memtier *tier, const struct memtier_source *source, struc
     }
     if (tier->seal == SEAL_STRICT)
         return strict_put(tier, source, out);
-    rc = recycle_take(tier, &(struct wanted){source->len, LINE_BYTES, false}, out);
+    rc = recycle_take(tier, &(struct wanted){.len = source->len, .align = LINE_BYTES}, out);
     if (rc < 0)
         return rc;
     copy_source(source, writable_at(out));
@@ -362,8 +363,12 @@ int memtier_take(struct memtier *tier, uint64_t len, struct memslot *out, unsign
         return -EINVAL;
     if (len > tier->capacity_bytes)
         return -ENOSPC;
-    rc = recycle_take(
-        tier, &(struct wanted){len, tier->plan.page_bytes, memtier_is_cell(tier, len)}, out);
+    rc = recycle_take(tier,
+                      &(struct wanted){.len = len,
+                                       .align = tier->plan.page_bytes,
+                                       .cell = memtier_is_cell(tier, len),
+                                       .slab = true},
+                      out);
     if (rc < 0)
         return rc;
     *write = writable_at(out);
@@ -378,7 +383,7 @@ bool memtier_may_accept(struct memtier *tier, uint64_t len)
     if (len == 0 || len > tier->capacity_bytes)
         return false;
     pthread_mutex_lock(&tier->lock);
-    may = open_find(tier, &(struct wanted){len, LINE_BYTES, false}) != NULL ||
+    may = open_find(tier, &(struct wanted){.len = len, .align = LINE_BYTES}) != NULL ||
           warm_find(tier, len) != NULL;
     if (!may) {
         room = tier->capacity_bytes - tier->total_bytes + tier->warm_bytes;

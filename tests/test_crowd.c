@@ -31,13 +31,13 @@ static void sparse_slabs(size_t len)
     uint64_t at = 0;
     bed_open(&bed, small_budget, 1);
     struct ends ends = ends_open(&bed);
-    size_t slab_bytes = spw_pool_run_bytes(bed.pool);
     for (unsigned i = 0; i < SLABS; i++) {
         spw_bytes bytes = sparse(bed.pool, (uint64_t)i * len, len);
         cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
     }
     spw_stats stats = bed_quiet(&bed);
-    cr_assert_leq(stats.used_peak_bytes, stats.budget_bytes + 2 * slab_bytes);
+    /* A staging buffer may be one too many for a moment. */
+    cr_assert_leq(stats.used_peak_bytes, stats.budget_bytes + spw_pool_run_bytes(bed.pool));
     cr_assert_gt(stats.spilled_bytes_total, SLABS / 2 * len);
     spw_writer_close(ends.writer);
     ends.writer = NULL;
