@@ -60,4 +60,43 @@ check "the scratch folder is empty" [ -z "$(ls -A "$work/scratch")" ]
 "$spillbench" bars --quick --only cost,nonsense >"$work/out" 2>"$work/err"
 check "an unknown group is refused" [ $? -eq 2 ]
 check "and named" grep -q "there is no group 'nonsense'" "$work/err"
+
+# What cannot be measured is told, and ends with an error; nothing is left behind.
+"$spillbench" bars --quick --quiet --dir "$work/nothing-there" --only disk,latency \
+    >"$work/out" 2>"$work/err"
+check "a directory that is not there: exit code 1" [ $? -eq 1 ]
+check "two rows say so" [ "$(grep -c 'could not be measured *short$' "$work/out")" = 2 ]
+check "and why" reasons <(sed 's/short$/limited/' "$work/out")
+"$spillbench" bars --quick --quiet --dir "$work/scratch" --only pipe --spillpipe "$work/nothing-there" \
+    >"$work/out" 2>"$work/err"
+check "a spillpipe that is not there: exit code 1" [ $? -eq 1 ]
+check "is told" grep -q 'there is no such program' "$work/out"
+printf '#!/bin/sh\nexit 1\n' >"$work/broken"
+chmod +x "$work/broken"
+"$spillbench" bars --quick --quiet --dir "$work/scratch" --only pipe --pipe-data 16MiB \
+    --spillpipe "$work/broken" >"$work/out" 2>"$work/err"
+check "one that fails: exit code 1" [ $? -eq 1 ]
+check "is told, too" grep -q 'a program in the pipe failed' "$work/out"
+check "the scratch folder is still empty" [ -z "$(ls -A "$work/scratch")" ]
+
+measures() { # rows, command...
+    local rows=$1
+    shift
+    "$spillbench" "$@" --quiet --dir "$work/scratch" --json "$work/report.json" \
+        >"$work/report.txt" 2>"$work/err" || {
+        cat "$work/err"
+        return 1
+    }
+    [ "$(grep -Ec '( ns| us| ms| s)( |\)|$)' "$work/report.txt")" -ge "$rows" ] || {
+        echo "too few rows"
+        return 1
+    }
+    grep -q '"curves"' "$work/report.json"
+}
+check "scale measures" measures 20 scale --depth 10000 --queues 10 --threads 2 --operations 5000 \
+    --pairs 1 --disk 256MiB
+check "latency measures" measures 6 latency --bytes 64MiB
+check "latency measures chunks on the heap" measures 6 latency --bytes 64MiB --heap --chunk 1KiB
+check "tiers measures" measures 5 tiers --bytes 64MiB --pairs 1
+check "the scratch folder is empty in the end" [ -z "$(ls -A "$work/scratch")" ]
 finish

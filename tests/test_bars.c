@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../tools/spillbench/bars_math.h"
+#include "../tools/spillbench/bars_proof.h"
 #include "../tools/spillbench/bars_table.h"
 #include "harness.h"
 
@@ -151,4 +152,49 @@ Test(bars, table_grows)
         bars_table_add(&table, "row", "", "", VERDICT_PASS, i % 2 ? "why" : NULL);
     cr_assert_eq(bars_table_count(&table, VERDICT_PASS), 1000);
     bars_table_close(&table);
+}
+
+static FILE *text_file(char *text)
+{
+    return fmemopen(text, strlen(text), "r");
+}
+
+Test(bars, profile_of_perf)
+{
+    char text[] = "# comment\n"
+                  "    31.42%  [.] XXH3_hashLong_64b_withSeed.constprop.0     -      -\n"
+                  "     1.50%  [.] __memcpy_avx512_unaligned_erms  -      -\n"
+                  "     0.25%  [k] rep_movs_alternative   -      -\n"
+                  "     0.20%  [k] do_syscall_64\n"
+                  "\n";
+    char none[] = "Error:\nThe data file has no samples!\n";
+    unsigned lines = 0;
+    FILE *file = text_file(text);
+
+    cr_assert(near(proof_copied_percent(file, &lines), 1.75));
+    cr_assert_eq(lines, 4);
+    fclose(file);
+    file = text_file(none);
+    cr_assert(near(proof_copied_percent(file, &lines), 0));
+    cr_assert_eq(lines, 0, "a report without samples says nothing");
+    fclose(file);
+}
+
+Test(bars, summary_of_strace)
+{
+    char text[] = "syscall              calls\n"
+                  "---------------- ---------\n"
+                  "munmap                  17\n"
+                  "mmap                    32\n"
+                  "fallocate                2\n"
+                  "---------------- ---------\n"
+                  "total                   51\n";
+    FILE *file = text_file(text);
+
+    cr_assert_eq(proof_calls(file, "mmap"), 32);
+    rewind(file);
+    cr_assert_eq(proof_calls(file, "fallocate"), 2);
+    rewind(file);
+    cr_assert_eq(proof_calls(file, "mremap"), 0);
+    fclose(file);
 }

@@ -125,7 +125,7 @@ static int write_markdown(const struct bars *bars)
 
     if (out) {
         report_heading(bars->report, out);
-        fputc('\n', out);
+        fprintf(out, "\nLoad average of the machine when it began: %.1f.\n\n", bars->load);
         bars_table_markdown(&bars->rows, out);
     }
     if (!out || fclose(out) != 0) {
@@ -149,6 +149,8 @@ static int run_bars(const void *context, struct report *report)
 
     if (!only_is_known(options->only))
         return EXIT_USAGE;
+    if (getloadavg(&bars.load, 1) != 1)
+        bars.load = 0;
     for (unsigned i = 0; i < GROUPS; i++) {
         if (options->only && !named(options->only, groups[i]->name))
             continue;
@@ -160,7 +162,8 @@ static int run_bars(const void *context, struct report *report)
     }
     progress_end();
     bars_table_report(&bars.rows, report);
-    report_note(report, "Measuring took: %s.", took);
+    report_note(report, "Load average of the machine when it began: %.1f. Measuring took: %s.",
+                bars.load, took);
     report_note(report, "%zu pass, %zu short, %zu limited by this machine.",
                 bars_table_count(&bars.rows, VERDICT_PASS),
                 bars_table_count(&bars.rows, VERDICT_SHORT),

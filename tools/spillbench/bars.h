@@ -31,6 +31,7 @@ struct bars {
     uint64_t data_bytes;          /* moved out and back in a round */
     double write_rate, read_rate; /* raw, medians; 0: the group that measures them did not run */
     double group_start_s;
+    double load;     /* average of the machine when the first group began; others disturb */
     bool unmeasured; /* something that should have been measured was not */
 };
 

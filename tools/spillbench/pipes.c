@@ -190,9 +190,10 @@ int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken 
     close(ends[0]); /* ends who still writes */
     int program_rc = started ? finish(program, &taken->cpu_s) : 0;
     int cat_rc = finish(cat, NULL);
-    if (rc == 0)
-        rc = program_rc ? program_rc : cat_rc;
-    return rc;
+    /* Who reads less than all of it does so because the program failed. */
+    if (program_rc != 0 && rc != -ETIMEDOUT)
+        return program_rc;
+    return rc ? rc : cat_rc;
 }
 
 int pipes_run(char *const argv[], const char *output)
