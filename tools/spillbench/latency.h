@@ -16,6 +16,7 @@ struct latency_plan {
     uint64_t memory_bytes, total_bytes, chunk_bytes;
     double write_rate, read_rate; /* bytes a second that producer and consumer keep to */
     bool heap;                    /* chunks on the heap instead of in the pool's slabs */
+    bool time_all; /* every hold of a lock, with its CPU time: slows all calls down */
 };
 
 /* A thread that only spins, in calls of SPIN_NS: how long each took more than that. */

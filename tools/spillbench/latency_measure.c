@@ -43,7 +43,8 @@ static void run_child(void *context, struct measure *measure)
     const struct job *job = context;
     const struct latency_plan *plan = job->plan;
     struct flow flow = {.chunk_bytes = plan->chunk_bytes, .heap = plan->heap};
-    const char *const settings[] = {"memory_tier", "off", "timing", "all", NULL};
+    const char *const settings[] = {"memory_tier", "off", "timing", plan->time_all ? "all" : "auto",
+                                    NULL};
     spw_options *options = NULL;
 
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
