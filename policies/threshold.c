@@ -80,21 +80,32 @@ static struct decision threshold_decide(const struct threshold *threshold, spw_v
     return decision;
 }
 
+/* Whether the entry here can be spilled without any room. */
+static bool is_adoptable(spw_strategy *strategy, const spw_cursor *cursor)
+{
+    return OPS_HAS(strategy->ops, adopts) &&
+           strategy->ops->adopts(strategy, spw_cursor_bytes(cursor));
+}
+
 /*
  * Spills from the cursor on, one run at a time, until the room is used up or it is time to pause.
- * Returns whether there may be more to do.
+ * What needs no room goes without it too, up to the first entry that does need some: looking
+ * behind that one would take ever longer. Returns whether there may be more to do.
  */
 static bool threshold_spill(spw_strategy *strategy, spw_view *view, spw_cursor cursor,
                             uint64_t room_bytes, uint64_t run_bytes)
 {
-    while (room_bytes > 0 && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+    while (spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
         if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_HANDLE) {
             spw_cursor_skip(&cursor);
             continue;
         }
+        bool full = room_bytes == 0;
+        if (full && (spw_cursor_is_last(&cursor) || !is_adoptable(strategy, &cursor)))
+            return false;
         if (spw_view_should_pause(view))
             return true;
-        bool part = run_bytes > 0 && run_bytes < room_bytes;
+        bool part = full || (run_bytes > 0 && run_bytes < room_bytes);
         uint64_t before = spw_view_resident_bytes(view);
         if (spw_view_spill(view, &cursor, part ? run_bytes : room_bytes, strategy) <= 0)
             return false;
@@ -116,7 +127,7 @@ static void threshold_apply(spw_policy *policy, spw_view *view)
         room_bytes =
             OPS_HAS(strategy->ops, room_bytes) ? strategy->ops->room_bytes(strategy) : UINT64_MAX;
     bool more = false;
-    if (room_bytes > 0) {
+    if (room_bytes > 0 || (decision.spill && OPS_HAS(strategy->ops, adopts))) {
         spw_cursor cursor = spw_view_seek(view, decision.head_reserve_bytes);
         more = spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_NONE
                    ? spw_view_should_pause(view)

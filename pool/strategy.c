@@ -37,14 +37,17 @@ static void run_cut(const struct spw_pool *pool, spw_chunks *chunks, size_t run_
         spw_chunks_take(chunks, run_bytes / 16 / sizeof(uint32_t), run_bytes - run_bytes / 16, run);
 }
 
-/*
- * Bytes that lie in the memory tier already: a run of them needs no room in the window, no
- * tier's consent and no I/O thread. Returns 1 when the first chunk was one, 0 when it is not,
- * -ENOMEM.
- */
+/* Bytes that lie in the memory tier already: a run of them needs no room in the window, no tier's
+ * consent and no I/O thread. */
+static bool is_adoptable(const struct spw_pool *pool, const spw_bytes *bytes)
+{
+    return pool->checksum != CHECKSUM_ALL && slot_is_adoptable(pool, bytes);
+}
+
+/* Returns 1 when the first chunk was adopted, 0 when it cannot be, -ENOMEM. */
 static int adopt_first(struct spw_pool *pool, spw_chunks *chunks, spw_sink *sink)
 {
-    if (pool->checksum == CHECKSUM_ALL || !slot_is_adoptable(pool, spw_chunks_peek(chunks)))
+    if (!is_adoptable(pool, spw_chunks_peek(chunks)))
         return 0;
     if (spw_sink_reserve(sink))
         return -ENOMEM;
@@ -132,6 +135,11 @@ static uint64_t strategy_room(spw_strategy *strategy)
     return pool_in_child(pool) ? 0 : budget_room(pool);
 }
 
+static int strategy_adopts(spw_strategy *strategy, const spw_bytes *bytes)
+{
+    return is_adoptable(pool_of(strategy), bytes);
+}
+
 static int strategy_admit(spw_strategy *strategy, uint64_t bytes, unsigned flags)
 {
     return budget_admit(pool_of(strategy), bytes, flags, false);
@@ -162,6 +170,7 @@ static const spw_strategy_ops strategy_ops = {
     .admit = strategy_admit,
     .settle = strategy_settle,
     .close = strategy_close,
+    .adopts = strategy_adopts,
 };
 
 int spw_pool_strategy(spw_pool *pool, spw_strategy **out)

@@ -143,7 +143,8 @@ typedef struct spw_strategy_ops {
     /** Fills in `*limits`; asked for at every extend unless it gives an epoch, so it must be
      * cheap. Any thread. */
     void (*limits)(spw_strategy *strategy, spw_limits *limits);
-    /** How many bytes a spill would take now; a policy offers no more than that. */
+    /** How many bytes a spill would take now; a policy offers no more than that, but for what
+     * `adopts` says of the first. */
     uint64_t (*room_bytes)(spw_strategy *strategy);
     /**
      * Before an extend of `bytes` (those outside the pool's own slabs), without any lock: 0, or
@@ -157,6 +158,11 @@ typedef struct spw_strategy_ops {
     int (*settle)(spw_strategy *strategy, unsigned flags);
     /** The end of the strategy; handles that it yielded live on. */
     void (*close)(spw_strategy *strategy);
+    /**
+     * Whether these bytes lie where a spill would bring them, so that spilling them needs no room:
+     * a policy may offer them first of all even where `room_bytes` is 0. Must be cheap.
+     */
+    int (*adopts)(spw_strategy *strategy, const spw_bytes *bytes);
 } spw_strategy_ops;
 
 struct spw_strategy {
