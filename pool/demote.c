@@ -34,6 +34,18 @@ void memory_append(struct run *run)
     run->memory_next = NULL;
     *(pool->memory_last ? &pool->memory_last->memory_next : &pool->memory_first) = run;
     pool->memory_last = run;
+    pool->memory_run_bytes += run->bytes;
+}
+
+/* A run that could not be moved: all others are tried before it is again. */
+static void memory_prepend(struct run *run)
+{
+    struct spw_pool *pool = run->pool;
+    run->memory_prev = NULL;
+    run->memory_next = pool->memory_first;
+    *(pool->memory_first ? &pool->memory_first->memory_prev : &pool->memory_last) = run;
+    pool->memory_first = run;
+    pool->memory_run_bytes += run->bytes;
 }
 
 void memory_remove(struct run *run)
@@ -44,6 +56,7 @@ void memory_remove(struct run *run)
     *(run->memory_prev ? &run->memory_prev->memory_next : &pool->memory_first) = run->memory_next;
     *(run->memory_next ? &run->memory_next->memory_prev : &pool->memory_last) = run->memory_prev;
     run->memory_prev = run->memory_next = NULL;
+    pool->memory_run_bytes -= run->bytes;
 }
 
 /* ---- a demotion ---- */
@@ -129,7 +142,7 @@ static void demotion_move(struct demotion *demotion, struct run *run)
     pool_count(run->pool, demoted_bytes_total, run->bytes);
 }
 
-/* The run is on disk, or stays where it was, or is gone. */
+/* The run is on disk, or stays in memory, or is gone. */
 static void demotion_end(struct demotion *demotion, int err)
 {
     struct spw_pool *pool = demotion->pieces.pool;
@@ -140,7 +153,7 @@ static void demotion_end(struct demotion *demotion, int err)
         run->demotion = NULL;
         run->state = RUN_STORED;
         if (err)
-            memory_append(run); /* where it was */
+            memory_prepend(run);
         else
             demotion_move(demotion, run);
         waker = run_take_waker(run);
@@ -163,10 +176,8 @@ static bool demotion_ended(struct pieces *pieces, int err, uint32_t index)
     unsigned dir = of_device ? run_extent(&demotion->shape, index)->dir : 0;
     if (err && demotion->shape.place == PLACE_DISK)
         run_free_extents(&demotion->shape);
-    if (of_device) {
-        pool_count(pool, write_errors_total, 1);
-        disk_write_failed(pool->disk, dir, err);
-    }
+    if (of_device)
+        write_failed(pool, dir, err);
     demotion_end(demotion, err);
     return false;
 }
@@ -216,6 +227,12 @@ int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *started_bytes)
         return -ENODEV;
     uint64_t started = 0;
     int64_t moved = 1;
+    /* No more than there is now, and what fails goes to the list's other end: so it is not begun
+     * again as long as anything else is left. */
+    pthread_mutex_lock(&pool->lock);
+    if (bytes > pool->memory_run_bytes)
+        bytes = pool->memory_run_bytes;
+    pthread_mutex_unlock(&pool->lock);
     while (moved > 0) {
         pthread_mutex_lock(&pool->lock);
         for (unsigned i = 0; i < DEMOTE_BATCH && moved > 0; i++) {

@@ -77,7 +77,8 @@ struct spw_pool {
     pthread_mutex_t lock;    /* guards the state of runs, and all below */
     pthread_cond_t progress; /* something was written, read or freed */
     struct run *held_first, *held_last;
-    struct run *memory_first, *memory_last; /* stored in memory, the oldest first */
+    struct run *memory_first, *memory_last; /* stored in memory */
+    uint64_t memory_run_bytes;              /* of these runs */
     uint64_t held_backoff_ns;               /* doubled each time that a held run is refused again */
     char fallbacks[256];
     bool fallback_taken;

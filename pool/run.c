@@ -225,8 +225,11 @@ enum fetched {
 static int fetch_failed(struct run *run)
 {
     int err = run->error;
-    if (spw_error_class(err) != SPILLWAY_CLASS_LOST)
+    if (spw_error_class(err) != SPILLWAY_CLASS_LOST) {
         run->state = RUN_STORED;
+        if (run_is_in_memory(run))
+            memory_append(run); /* a load takes it off */
+    }
     return err;
 }
 
@@ -241,14 +244,19 @@ static void count_fetched(struct run *run)
         pool_count(pool, fetched_memory_bytes_total, run->bytes);
 }
 
-/* The lengths of a run in memory do not add up. With the lock held. */
-static void fetch_lost(struct run *run)
+/*
+ * A run in memory whose chunks can be had at once. With the lock held. Lengths that do not add up
+ * are an engine thread's to find: to count, and to tell, which nobody may do under a queue's lock.
+ */
+static int fetch_instant(struct run *run, spw_chunks *out)
 {
-    memory_remove(run);
-    run->state = RUN_FAILED;
-    run->error = -EBADMSG;
-    pool_count(run->pool, checksum_errors_total, 1);
-    pool_count(run->pool, lost_runs_total, 1);
+    if (!run_is_instant(run))
+        return -EAGAIN;
+    int err = run_lend(run, out);
+    if (err != -EBADMSG)
+        return err;
+    run->suspect = true;
+    return -EAGAIN;
 }
 
 /* With the lock held. */
@@ -279,12 +287,8 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
         *fetched = FETCHED_RUN;
         return 0;
     case RUN_STORED: {
-        if (!run_is_instant(run))
-            return -EAGAIN;
-        int err = run_lend(run, out);
-        if (err == -EBADMSG) {
-            fetch_lost(run);
-        } else if (!err) {
+        int err = fetch_instant(run, out);
+        if (!err) {
             memory_remove(run);
             count_fetched(run);
             *fetched = FETCHED_RUN;
@@ -292,7 +296,7 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
         return err;
     }
     case RUN_DEMOTING: {
-        int err = run_is_instant(run) ? run_lend(run, out) : -EAGAIN;
+        int err = fetch_instant(run, out);
         if (!err) {
             demote_orphan(run);
             count_fetched(run);

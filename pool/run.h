@@ -69,6 +69,7 @@ struct run {
     uint8_t rounds;       /* fetches that failed */
     bool late;            /* a head fetch found it not loaded */
     int16_t error;        /* why it failed */
+    bool suspect;         /* a fetch found lengths that do not add up */
 };
 
 _Static_assert(sizeof(struct run) <= 128, "resident metadata per run");
@@ -168,6 +169,9 @@ void run_wake(spw_waker *waker);
 /* Puts a new run in flight. No pool lock held. */
 void run_stage(struct run *run);
 
+/* A directory refused a write: counts it, and has the disk tier draw its conclusions. */
+void write_failed(struct spw_pool *pool, unsigned dir, int err);
+
 /* A tier has the run. `direct`: no copy was made on the way. */
 void count_stored(struct run *run, bool direct);
 
@@ -192,7 +196,10 @@ void pool_room_freed(struct spw_pool *pool);
 
 /* ---- demote.c ---- */
 
-/* The pool's list of runs stored in memory, in the order they came. With the lock held. */
+/*
+ * The pool's list of runs stored in memory, in the order they came; those that could not be moved
+ * to disk come first. Demotion begins at its end. With the lock held.
+ */
 void memory_append(struct run *run);
 void memory_remove(struct run *run);
 
@@ -211,11 +218,12 @@ static inline bool run_is_in_memory(const struct run *run)
 
 /*
  * Whether a stored run can be fetched without I/O or much work, under a queue's lock: for a few
- * chunks the list is made by the fetch, for more of them by an engine thread.
+ * chunks the list is made by the fetch, for more of them, or where they are doubtful, by an engine
+ * thread.
  */
 static inline bool run_is_instant(const struct run *run)
 {
-    return run_is_in_memory(run) && run->count <= INSTANT_CHUNKS &&
+    return run_is_in_memory(run) && run->count <= INSTANT_CHUNKS && !run->suspect &&
            run->pool->checksum != CHECKSUM_ALL;
 }
 

@@ -290,17 +290,21 @@ static void store_end(struct flight *flight, int result)
     run_wake(waker);
 }
 
+void write_failed(struct spw_pool *pool, unsigned dir, int err)
+{
+    if (err != -ENOSPC && err != -EDQUOT) /* those the disk tier counts */
+        pool_count(pool, write_errors_total, 1);
+    disk_write_failed(pool->disk, dir, err);
+}
+
 /* A write failed: the directory rests or is withdrawn, and the run tries elsewhere. Returns whether
  * it does. */
 static bool store_again(struct flight *flight, int err, uint32_t index)
 {
     struct run *run = flight->run;
-    struct spw_pool *pool = run->pool;
     unsigned dir = run_extent(run, index)->dir;
-    if (err != -ENOSPC && err != -EDQUOT) /* those the disk tier counts */
-        pool_count(pool, write_errors_total, 1);
     run_free_extents(run);
-    disk_write_failed(pool->disk, dir, err);
+    write_failed(run->pool, dir, err);
     return ++flight->attempts < WRITE_ATTEMPTS;
 }
 
