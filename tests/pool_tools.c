@@ -379,6 +379,78 @@ bool chunks_are(spw_chunks *chunks, uint64_t at, size_t count, size_t len)
     return right;
 }
 
+/* ---- runs by hand ---- */
+
+void hand_open(struct hand *hand, const struct setting *settings, unsigned dirs)
+{
+    *hand = (struct hand){0};
+    bed_open(&hand->bed, settings, dirs);
+    cr_assert_eq(spw_pool_strategy(hand->bed.pool, &hand->strategy), 0);
+}
+
+void hand_close(struct hand *hand)
+{
+    spw_stats stats = bed_quiet(&hand->bed);
+    cr_assert_eq(stats.memory_tier_stored_bytes + stats.memory_tier_slab_bytes, 0);
+    cr_assert_eq(stats.disk_stored_bytes + stats.runs, 0);
+    hand->strategy->ops->close(hand->strategy);
+    bed_close(&hand->bed);
+}
+
+size_t hand_spill(struct hand *hand, spw_chunks chunks)
+{
+    size_t more =
+        spill_all(hand->strategy, &chunks, hand->handles + hand->count, HANDLES_MAX - hand->count);
+    hand->count += more;
+    return more;
+}
+
+struct run *hand_spill_run(struct hand *hand, spw_chunks chunks)
+{
+    cr_assert_eq(hand_spill(hand, chunks), 1);
+    return (struct run *)hand->handles[hand->count - 1];
+}
+
+struct run *hand_spill_bytes(struct hand *hand, spw_bytes bytes)
+{
+    spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
+    cr_assert_eq(spw_chunks_push(&chunks, &bytes, &fault_allocator), 0);
+    return hand_spill_run(hand, chunks);
+}
+
+enum run_state state_of(spw_handle *handle)
+{
+    struct run *run = (struct run *)handle;
+    pthread_mutex_lock(&run->pool->lock);
+    enum run_state state = (enum run_state)run->state;
+    pthread_mutex_unlock(&run->pool->lock);
+    return state;
+}
+
+struct wanted_state {
+    spw_handle *handle;
+    enum run_state state;
+};
+
+static bool is_in_state(void *context)
+{
+    struct wanted_state *wanted = context;
+    return state_of(wanted->handle) == wanted->state;
+}
+
+void wait_state(spw_handle *handle, enum run_state state)
+{
+    struct wanted_state wanted = {handle, state};
+    cr_assert(wait_until(is_in_state, &wanted), "state %d instead of %d", (int)state_of(handle),
+              (int)state);
+}
+
+int fetch(spw_handle *handle, unsigned flags, spw_chunks *out)
+{
+    *out = (spw_chunks)SPILLWAY_CHUNKS_NONE;
+    return handle->ops->fetch(handle, flags, out);
+}
+
 /* ---- a gate ---- */
 
 static struct {

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../pool/pool.h"
+#include "../pool/run.h"
 #include "dirs.h"
 #include "fault.h"
 #include "spillway/spillway.h"
@@ -114,6 +114,36 @@ spw_chunks slab_chunk(spw_pool *pool, uint64_t at, size_t len, size_t skip);
 
 /* Whether they are what stream_chunks() made, boundaries included; releases them. */
 bool chunks_are(spw_chunks *chunks, uint64_t at, size_t count, size_t len);
+
+/* ---- runs by hand ---- */
+
+enum { HANDLES_MAX = 64 };
+
+/* A pool without queues, whose handles the test holds itself. */
+struct hand {
+    struct bed bed;
+    spw_strategy *strategy;
+    spw_handle *handles[HANDLES_MAX];
+    size_t count;
+};
+
+void hand_open(struct hand *hand, const struct setting *settings, unsigned dirs);
+
+/* All handles were fetched or dropped: nothing is stored, and nothing is left. */
+void hand_close(struct hand *hand);
+
+/* Adds the handles of these chunks; returns how many there are. */
+size_t hand_spill(struct hand *hand, spw_chunks chunks);
+
+/* The same for what is one run. */
+struct run *hand_spill_run(struct hand *hand, spw_chunks chunks);
+struct run *hand_spill_bytes(struct hand *hand, spw_bytes bytes);
+
+enum run_state state_of(spw_handle *handle);
+void wait_state(spw_handle *handle, enum run_state state);
+
+/* Fetches into an empty list. */
+int fetch(spw_handle *handle, unsigned flags, spw_chunks *out);
 
 /* ---- a gate ---- */
 

@@ -5,12 +5,10 @@
 #include <sys/mman.h>
 
 #include "../lib/block.h"
-#include "../pool/run.h"
 #include "harness.h"
 #include "pool_tools.h"
 #include "queue_tools.h"
 
-enum { HANDLES_MAX = 64 };
 #define SLAB  ((size_t)(1 * MIB)) /* what a budget of 8 MiB gives */
 #define CHUNK ((size_t)200000)
 
@@ -25,29 +23,6 @@ static const struct setting both_summed[] = {{"memory", "8MiB"},
                                              {NULL, NULL}};
 
 /* ---- tools ---- */
-
-struct hand {
-    struct bed bed;
-    spw_strategy *strategy;
-    spw_handle *handles[HANDLES_MAX];
-    size_t count;
-};
-
-static void hand_open(struct hand *hand, const struct setting *settings, unsigned dirs)
-{
-    *hand = (struct hand){0};
-    bed_open(&hand->bed, settings, dirs);
-    cr_assert_eq(spw_pool_strategy(hand->bed.pool, &hand->strategy), 0);
-}
-
-static void hand_close(struct hand *hand)
-{
-    spw_stats stats = bed_quiet(&hand->bed);
-    cr_assert_eq(stats.memory_tier_stored_bytes + stats.memory_tier_slab_bytes, 0);
-    cr_assert_eq(stats.disk_stored_bytes + stats.runs, 0);
-    hand->strategy->ops->close(hand->strategy);
-    bed_close(&hand->bed);
-}
 
 static spw_slab *slab_open(struct hand *hand, size_t bytes)
 {
@@ -65,27 +40,10 @@ static spw_bytes slab_cut(spw_slab *slab, uint64_t at, size_t len)
     return bytes;
 }
 
-/* Spills these bytes; they are one handle. */
-static struct run *hand_spill(struct hand *hand, spw_bytes bytes)
-{
-    spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
-    cr_assert_eq(spw_chunks_push(&chunks, &bytes, &fault_allocator), 0);
-    cr_assert_eq(
-        spill_all(hand->strategy, &chunks, hand->handles + hand->count, HANDLES_MAX - hand->count),
-        1);
-    return (struct run *)hand->handles[hand->count++];
-}
-
-static int fetch(struct run *run, unsigned flags, spw_chunks *out)
-{
-    *out = (spw_chunks)SPILLWAY_CHUNKS_NONE;
-    return run->handle.ops->fetch(&run->handle, flags, out);
-}
-
 static void fetch_is_right(struct run *run, uint64_t at, size_t len)
 {
     spw_chunks out;
-    cr_assert_eq(fetch(run, SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_HEAD, &out), 0);
     cr_assert(chunks_are(&out, at, 1, len));
 }
 
@@ -178,7 +136,7 @@ static void slab_is_a_buffer(struct hand *hand)
     cr_assert_eq(bed_stats(&hand->bed).memory_tier_slab_bytes, 0);
     cr_assert_eq(bed_stats(&hand->bed).slab_bytes, spw_slab_capacity(slab));
     spw_slab_close(slab);
-    struct run *run = hand_spill(hand, bytes);
+    struct run *run = hand_spill_bytes(hand, bytes);
     wait_for(run, RUN_STORED, PLACE_MEMORY);
     cr_assert_eq(bed_quiet(&hand->bed).copied_bytes_total, CHUNK);
     cr_assert_eq(bed_stats(&hand->bed).adopted_bytes_total, 0);
@@ -276,7 +234,7 @@ Test(adopt, spilling_moves_nothing)
     const unsigned char *data = bytes.data;
     spw_slab_close(slab);
     int64_t live = fault_alloc_live_bytes();
-    struct run *run = hand_spill(&hand, bytes);
+    struct run *run = hand_spill_bytes(&hand, bytes);
     is_adopted_now(run); /* no thread had to take part */
     /* With what the slab itself costs it is still no more than a run may. */
     cr_assert_leq(fault_alloc_live_bytes() - live + (int64_t)sizeof(struct slot_owner), 160);
@@ -287,7 +245,7 @@ Test(adopt, spilling_moves_nothing)
     cr_assert_eq(stats.spilled_runs_total, 1);
     cr_assert_eq(stats.memory_tier_stored_bytes, SLAB);
     cr_assert_eq(run->handle.ops->prefetch(&run->handle, 0), 0);
-    cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), 0);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), 0);
     cr_assert_eq(spw_chunks_peek(&out)->data, data);
     cr_assert(chunks_are(&out, 3, 1, SLAB));
     stats = bed_quiet(&hand.bed);
@@ -302,13 +260,13 @@ Test(adopt, fetched_bytes_can_be_spilled_again)
     struct hand hand;
     spw_chunks out;
     hand_open(&hand, in_memory, 0);
-    struct run *run = hand_spill(&hand, stream_piece(5, CHUNK));
+    struct run *run = hand_spill_bytes(&hand, stream_piece(5, CHUNK));
     wait_for(run, RUN_STORED, PLACE_MEMORY);
     for (unsigned i = 0; i < 3; i++) {
-        cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), 0);
+        cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), 0);
         spw_bytes bytes;
         cr_assert_eq(spw_chunks_pop(&out, &bytes), 1);
-        run = hand_spill(&hand, bytes);
+        run = hand_spill_bytes(&hand, bytes);
         is_adopted_now(run);
     }
     cr_assert_eq(bed_stats(&hand.bed).copied_bytes_total, CHUNK);
@@ -327,7 +285,7 @@ Test(adopt, the_last_of_a_slab_frees_it)
     spw_bytes kept = slab_cut(slab, 0, 1);
     for (unsigned i = 0; i < PARTS; i++) {
         spw_bytes gap = slab_cut(slab, 0, 13);
-        runs[i] = hand_spill(&hand, slab_cut(slab, i, CHUNK));
+        runs[i] = hand_spill_bytes(&hand, slab_cut(slab, i, CHUNK));
         is_adopted_now(runs[i]);
         spw_bytes_release(&gap);
     }
@@ -350,12 +308,12 @@ Test(adopt, small_parts_of_a_slab_are_copied)
     struct hand hand;
     hand_open(&hand, in_memory, 0);
     spw_slab *slab = slab_open(&hand, SLAB);
-    struct run *small = hand_spill(&hand, slab_cut(slab, 0, SLAB / 8 - 1));
-    struct run *enough = hand_spill(&hand, slab_cut(slab, 1, SLAB / 8));
+    struct run *small = hand_spill_bytes(&hand, slab_cut(slab, 0, SLAB / 8 - 1));
+    struct run *enough = hand_spill_bytes(&hand, slab_cut(slab, 1, SLAB / 8));
     spw_slab_close(slab);
     slab = slab_open(&hand, 64 * KIB);
-    struct run *tiny = hand_spill(&hand, slab_cut(slab, 2, 32 * KIB - 1));
-    struct run *half = hand_spill(&hand, slab_cut(slab, 3, 32 * KIB));
+    struct run *tiny = hand_spill_bytes(&hand, slab_cut(slab, 2, 32 * KIB - 1));
+    struct run *half = hand_spill_bytes(&hand, slab_cut(slab, 3, 32 * KIB));
     spw_slab_close(slab);
     wait_for(small, RUN_STORED, PLACE_MEMORY);
     wait_for(tiny, RUN_STORED, PLACE_MEMORY);
@@ -378,7 +336,7 @@ Test(adopt, small_parts_of_a_slab_in_a_full_tier_go_to_disk)
     for (unsigned i = 0; i < 8; i++)
         slabs[i] = slab_open(&hand, 2 * MIB);
     spw_bytes gap = slab_cut(slabs[0], 0, 777);
-    struct run *run = hand_spill(&hand, slab_cut(slabs[0], 9, CHUNK));
+    struct run *run = hand_spill_bytes(&hand, slab_cut(slabs[0], 9, CHUNK));
     wait_for(run, RUN_STORED, PLACE_DISK);
     spw_stats stats = bed_quiet(&hand.bed);
     cr_assert_eq(stats.copied_bytes_total + stats.adopted_bytes_total, 0);
@@ -398,14 +356,14 @@ Test(adopt, checksums_of_adopted_bytes)
     hand_open(&hand, both_summed, 1);
     spw_slab *slab = slab_open(&hand, 0);
     unsigned char *space = spw_slab_space(slab);
-    struct run *wrong = hand_spill(&hand, slab_cut(slab, 0, CHUNK));
-    struct run *right = hand_spill(&hand, slab_cut(slab, CHUNK, CHUNK));
+    struct run *wrong = hand_spill_bytes(&hand, slab_cut(slab, 0, CHUNK));
+    struct run *right = hand_spill_bytes(&hand, slab_cut(slab, CHUNK, CHUNK));
     wait_for(wrong, RUN_STORED, PLACE_SHARED);
     wait_for(right, RUN_STORED, PLACE_SHARED);
     cr_assert_eq(bed_quiet(&hand.bed).copied_bytes_total, 0);
     cr_assert_eq(bed_stats(&hand.bed).adopted_bytes_total, 2 * CHUNK);
     space[77777] ^= 1; /* a producer that writes behind its back */
-    cr_assert_eq(fetch(wrong, SPILLWAY_FETCH_HEAD, &out), -EBADMSG);
+    cr_assert_eq(fetch(&wrong->handle, SPILLWAY_FETCH_HEAD, &out), -EBADMSG);
     fetch_is_right(right, CHUNK, CHUNK);
     drop(wrong);
     spw_slab_close(slab);
@@ -420,7 +378,7 @@ Test(adopt, bytes_outlive_run_slab_and_pool)
     hand_open(&hand, in_memory, 0);
     spw_slab *slab = slab_open(&hand, 0);
     spw_bytes bytes = slab_cut(slab, 11, CHUNK), kept = spw_bytes_clone(&bytes);
-    struct run *run = hand_spill(&hand, bytes);
+    struct run *run = hand_spill_bytes(&hand, bytes);
     drop(run);
     cr_assert(stream_is(&kept, 11));
     cr_assert_eq(spw_pool_close_idle(hand.bed.pool), -EBUSY);
@@ -438,7 +396,7 @@ Test(adopt, a_run_is_the_last)
     struct hand hand;
     hand_open(&hand, in_memory, 0);
     spw_slab *slab = slab_open(&hand, 0);
-    struct run *run = hand_spill(&hand, slab_cut(slab, 11, CHUNK));
+    struct run *run = hand_spill_bytes(&hand, slab_cut(slab, 11, CHUNK));
     spw_slab_close(slab);
     hand.strategy->ops->close(hand.strategy);
     cr_assert_eq(spw_pool_close(hand.bed.pool), 0);
@@ -453,7 +411,7 @@ Test(adopt, pools_do_not_adopt_from_each_other)
     hand_open(&one, in_memory, 0);
     hand_open(&other, in_memory, 0);
     spw_slab *slab = slab_open(&one, 0);
-    struct run *run = hand_spill(&other, slab_cut(slab, 1, CHUNK));
+    struct run *run = hand_spill_bytes(&other, slab_cut(slab, 1, CHUNK));
     spw_slab_close(slab);
     wait_for(run, RUN_STORED, PLACE_MEMORY);
     cr_assert_eq(bed_quiet(&other.bed).copied_bytes_total, CHUNK);
@@ -483,8 +441,8 @@ static void demoted_is_identical(const struct setting *settings)
     hand_open(&hand, settings, 1);
     spw_slab *slab = slab_open(&hand, 0);
     spw_bytes gap = slab_cut(slab, 0, 4097);
-    struct run *first = hand_spill(&hand, slab_cut(slab, 1, CHUNK));
-    struct run *second = hand_spill(&hand, slab_cut(slab, 2, SLAB - 4097 - CHUNK));
+    struct run *first = hand_spill_bytes(&hand, slab_cut(slab, 1, CHUNK));
+    struct run *second = hand_spill_bytes(&hand, slab_cut(slab, 2, SLAB - 4097 - CHUNK));
     wait_for(first, RUN_STORED, PLACE_SHARED);
     wait_for(second, RUN_STORED, PLACE_SHARED);
     cr_assert_eq(demote(&hand), SLAB - 4097);
@@ -517,8 +475,8 @@ Test(adopt, failed_demotion_changes_nothing)
     struct hand hand;
     hand_open(&hand, both, 1);
     spw_slab *slab = slab_open(&hand, 0);
-    struct run *run = hand_spill(&hand, slab_cut(slab, 1, CHUNK));
-    struct run *copy = hand_spill(&hand, stream_piece(3, CHUNK));
+    struct run *run = hand_spill_bytes(&hand, slab_cut(slab, 1, CHUNK));
+    struct run *copy = hand_spill_bytes(&hand, stream_piece(3, CHUNK));
     spw_slab_close(slab);
     wait_for(copy, RUN_STORED, PLACE_MEMORY);
     fault_fail(FAULT_PWRITE, 0, FAULT_ALWAYS, -EIO);
@@ -531,19 +489,117 @@ Test(adopt, failed_demotion_changes_nothing)
     hand_close(&hand);
 }
 
+/* Two runs, of which the one stored last was tried, and stays. */
+static void demotion_fails_once(struct hand *hand, struct run *runs[2], int err)
+{
+    hand_open(hand, both, 2); /* a directory that failed takes no more */
+    for (unsigned i = 0; i < 2; i++) {
+        runs[i] = hand_spill_bytes(hand, stream_piece(i, CHUNK));
+        wait_for(runs[i], RUN_STORED, PLACE_MEMORY);
+    }
+    fault_fail(FAULT_PWRITE, 0, 1, err);
+    uint64_t started;
+    cr_assert_eq(spw_pool_demote(hand->bed.pool, CHUNK, &started), 0);
+    cr_assert_eq(started, CHUNK);
+    wait_for(runs[1], RUN_STORED, PLACE_SHARED);
+    fault_clear();
+}
+
+static void hand_fetch_both(struct hand *hand, struct run *runs[2])
+{
+    for (unsigned i = 0; i < 2; i++)
+        fetch_is_right(runs[i], i, CHUNK);
+    hand_close(hand);
+}
+
+Test(adopt, after_a_failed_demotion_others_are_tried)
+{
+    struct hand hand;
+    struct run *runs[2];
+    demotion_fails_once(&hand, runs, -EIO);
+    cr_assert_eq(spw_pool_demote(hand.bed.pool, CHUNK, NULL), 0);
+    wait_for(runs[0], RUN_STORED, PLACE_DISK);
+    cr_assert_eq(runs[1]->place, PLACE_SHARED);
+    cr_assert_eq(demote(&hand), CHUNK, "then this one again");
+    wait_for(runs[1], RUN_STORED, PLACE_DISK);
+    cr_assert_eq(demote(&hand), 0);
+    hand_fetch_both(&hand, runs);
+}
+
+/* As when it is stored. */
+Test(adopt, a_full_disk_is_counted_once)
+{
+    struct hand hand;
+    struct run *runs[2];
+    demotion_fails_once(&hand, runs, -ENOSPC);
+    spw_stats stats = bed_quiet(&hand.bed);
+    cr_assert_eq(stats.enospc_total, 1);
+    cr_assert_eq(stats.write_errors_total, 0);
+    hand_fetch_both(&hand, runs);
+}
+
+/* However soon it is known that they cannot be moved. */
+Test(adopt, a_demotion_begins_each_run_once)
+{
+    enum { COUNT = 512 };
+    static const struct setting no_room[] = {{"memory", "8MiB"},       {"memory_tier", "64MiB"},
+                                             {"engine", "threads"},    {"threshold", "32KiB"},
+                                             {"head_reserve", "4KiB"}, {NULL, NULL}};
+    struct hand hand;
+    hand_open(&hand, no_room, 1);
+    struct ends ends = ends_open(&hand.bed);
+    for (unsigned i = 0; i < COUNT; i++) {
+        spw_slab *slab = slab_open(&hand, 64 * KIB);
+        spw_bytes bytes = slab_cut(slab, i, 64 * KIB);
+        spw_slab_close(slab);
+        cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
+    }
+    fault_fail(FAULT_PWRITE, 0, FAULT_ALWAYS, -EIO);
+    uint64_t stored = bed_quiet(&hand.bed).adopted_bytes_total;
+    cr_assert_gt(stored, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        cr_assert_eq(demote(&hand), stored);
+        bed_quiet(&hand.bed);
+    }
+    cr_assert_eq(bed_stats(&hand.bed).demoted_bytes_total, 0);
+    ends_close(&ends);
+    hand_close(&hand);
+}
+
+/* Told by an engine thread that it could not be read for want of memory, it is stored as before. */
+Test(adopt, after_a_failed_read_it_can_be_demoted)
+{
+    enum { COUNT = INSTANT_CHUNKS + 1 };
+    struct hand hand;
+    spw_chunks out;
+    hand_open(&hand, both, 1);
+    struct run *run = hand_spill_run(&hand, stream_chunks(0, COUNT, 1000));
+    wait_for(run, RUN_STORED, PLACE_MEMORY);
+    fault_alloc_after(2); /* the flight is there, a block is not */
+    cr_assert_eq(run->handle.ops->prefetch(&run->handle, SPILLWAY_FETCH_NOWAIT), 0);
+    wait_state(&run->handle, RUN_FAILED);
+    fault_alloc_after(0);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), -ENOMEM);
+    cr_assert_eq(demote(&hand), COUNT * 1000);
+    wait_for(run, RUN_STORED, PLACE_DISK);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert(chunks_are(&out, 0, COUNT, 1000));
+    hand_close(&hand);
+}
+
 static void taken_while_it_is_demoted(bool fetched)
 {
     struct hand hand;
     spw_chunks out;
     hand_open(&hand, both, 1);
     spw_slab *slab = slab_open(&hand, 0);
-    struct run *run = hand_spill(&hand, slab_cut(slab, 1, CHUNK));
+    struct run *run = hand_spill_bytes(&hand, slab_cut(slab, 1, CHUNK));
     spw_slab_close(slab);
     gate_shut(FAULT_PWRITE);
     cr_assert_eq(demote(&hand), CHUNK);
     gate_wait(1);
     if (fetched) {
-        cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), 0);
+        cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), 0);
         cr_assert(chunks_are(&out, 1, 1, CHUNK));
     } else {
         drop(run);
@@ -568,7 +624,7 @@ Test(adopt, no_memory_for_a_demotion)
 {
     struct hand hand;
     hand_open(&hand, both, 1);
-    struct run *run = hand_spill(&hand, stream_piece(1, CHUNK));
+    struct run *run = hand_spill_bytes(&hand, stream_piece(1, CHUNK));
     wait_for(run, RUN_STORED, PLACE_MEMORY);
     for (unsigned n = 1; n <= 2; n++) { /* the demotion, an owner */
         fault_alloc_after(n);
@@ -607,31 +663,40 @@ Test(adopt, no_memory_for_a_slab)
     hand_close(&hand);
 }
 
+/* Each allocation of an extend that spills fails once. */
 Test(adopt, no_memory_for_a_run)
 {
+    static const struct setting settings[] = {{"memory", "8MiB"},       {"memory_tier", "16MiB"},
+                                              {"tiers", "memory"},      {"threshold", "64KiB"},
+                                              {"head_reserve", "4KiB"}, {NULL, NULL}};
+    enum { COUNT = 16, LEN = 64 << 10 };
     struct hand hand;
-    hand_open(&hand, in_memory, 0);
-    spw_slab *slab = slab_open(&hand, 0);
+    unsigned delayed = 0;
+    hand_open(&hand, settings, 0);
     struct ends ends = ends_open(&hand.bed);
-    for (unsigned n = 1; n < 12; n++) {
-        spw_bytes bytes = slab_cut(slab, n, 80000);
-        spw_bytes gap = slab_cut(slab, 0, 1);
-        fault_alloc_after(n);
+    for (unsigned i = 0; i < COUNT; i++) {
+        spw_slab *slab = slab_open(&hand, LEN);
+        spw_bytes bytes = slab_cut(slab, i, LEN);
+        spw_slab_close(slab);
+        uint64_t before = bed_stats(&hand.bed).adopted_bytes_total;
+        fault_alloc_after(1 + i % 8);
         int err = spw_writer_extend(ends.writer, &bytes, 1, 0);
         fault_alloc_after(0);
         cr_assert(err == 0 || err == -ENOMEM);
         if (err)
             cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
-        spw_bytes_release(&gap);
+        delayed += i > 2 && bed_stats(&hand.bed).adopted_bytes_total == before;
     }
-    spw_slab_close(slab);
+    cr_assert_geq(delayed, 1, "no allocation of a spill ever failed");
+    cr_assert_eq(spw_writer_extend(ends.writer, NULL, 0, 0), 0);
+    cr_assert_eq(bed_stats(&hand.bed).adopted_bytes_total, (COUNT - 2) * LEN);
     spw_writer_close(ends.writer);
     ends.writer = NULL;
-    for (unsigned n = 1; n < 12; n++) {
+    for (unsigned i = 0; i < COUNT; i++) {
         spw_bytes bytes;
         cr_assert_eq(spw_reader_drain_wait(ends.reader, &bytes, 1, SPILLWAY_FOREVER), 1);
-        cr_assert_eq(bytes.len, 80000);
-        cr_assert(stream_is(&bytes, n));
+        cr_assert_eq(bytes.len, LEN);
+        cr_assert(stream_is(&bytes, i));
         spw_bytes_release(&bytes);
     }
     ends_close(&ends);
@@ -740,6 +805,39 @@ Test(adopt, a_queue_of_slabs_is_never_copied)
     hand_close(&hand);
 }
 
+/* What lies in the tier already needs no room in it, nor in a window: only the head reserve and the
+ * threshold, 2 and 4 MiB here, stay. */
+Test(adopt, a_full_tier_adopts)
+{
+    enum { SLABS = 16 };
+    struct hand hand;
+    spw_slab *slabs[SLABS];
+    hand_open(&hand, in_memory, 0);
+    struct ends ends = ends_open(&hand.bed);
+    for (unsigned i = 0; i < SLABS; i++)
+        slabs[i] = slab_open(&hand, SLAB);
+    cr_assert_eq(bed_stats(&hand.bed).memory_tier_slab_bytes, SLABS * SLAB, "it is full");
+    for (unsigned i = 0; i < SLABS; i++) {
+        spw_bytes bytes = slab_cut(slabs[i], i, SLAB);
+        spw_slab_close(slabs[i]);
+        cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
+    }
+    spw_queue_info info = {.size = sizeof(info)};
+    cr_assert_eq(spw_writer_info(ends.writer, &info), 0);
+    cr_assert_leq(info.resident_bytes, 6 * MIB);
+    cr_assert_eq(bed_quiet(&hand.bed).adopted_bytes_total, SLABS * SLAB - info.resident_bytes);
+    spw_writer_close(ends.writer);
+    ends.writer = NULL;
+    for (unsigned i = 0; i < SLABS; i++) {
+        spw_bytes bytes;
+        cr_assert_eq(spw_reader_drain_wait(ends.reader, &bytes, 1, SPILLWAY_FOREVER), 1);
+        cr_assert(bytes.len == SLAB && stream_is(&bytes, i));
+        spw_bytes_release(&bytes);
+    }
+    ends_close(&ends);
+    hand_close(&hand);
+}
+
 /* More than the tier holds: adopted, copied into it, written to disk from buffers, all in one
  * queue; and some of it demoted while it is read. */
 static void *drain_main(void *context)
@@ -803,9 +901,7 @@ Test(adopt, adopted_copied_and_written_in_one_queue)
 
 static struct run *spill_chunks(struct hand *hand, size_t count)
 {
-    spw_chunks chunks = stream_chunks(0, count, 64);
-    cr_assert_eq(spill_all(hand->strategy, &chunks, hand->handles, HANDLES_MAX), 1);
-    struct run *run = (struct run *)hand->handles[0];
+    struct run *run = hand_spill_run(hand, stream_chunks(0, count, 64));
     wait_for(run, RUN_STORED, PLACE_MEMORY);
     return run;
 }
@@ -817,13 +913,13 @@ Test(adopt, a_few_chunks_are_fetched_at_once)
     hand_open(&hand, in_memory, 0);
     for (size_t count = 2; count <= INSTANT_CHUNKS; count += 63) {
         struct run *run = spill_chunks(&hand, count);
-        cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), 0);
+        cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), 0);
         cr_assert(chunks_are(&out, 0, count, 64));
         cr_assert_eq(bed_quiet(&hand.bed).memory_tier_stored_bytes, 0);
     }
     struct run *run = spill_chunks(&hand, INSTANT_CHUNKS + 1);
-    cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), -EAGAIN);
-    cr_assert_eq(fetch(run, 0, &out), 0);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), -EAGAIN);
+    cr_assert_eq(fetch(&run->handle, 0, &out), 0);
     cr_assert(chunks_are(&out, 0, INSTANT_CHUNKS + 1, 64));
     cr_assert_eq(bed_quiet(&hand.bed).late_runs_total, 1);
     hand_close(&hand);
@@ -838,7 +934,7 @@ Test(adopt, no_memory_for_a_few_chunks)
     struct run *run = spill_chunks(&hand, 20);
     for (unsigned n = 1; err; n++) {
         fault_alloc_after(n);
-        err = fetch(run, SPILLWAY_FETCH_NOWAIT, &out);
+        err = fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out);
         fault_alloc_after(0);
         cr_assert(err == 0 || err == -ENOMEM);
         cr_assert(err == 0 || n < 3); /* an owner, a block */
@@ -847,23 +943,59 @@ Test(adopt, no_memory_for_a_few_chunks)
     hand_close(&hand);
 }
 
-/* Nothing but the library itself writes there, so this is about never going astray. */
+static void lengths_spoil(struct run *run, uint8_t low, uint8_t high)
+{
+    unsigned char *table = (unsigned char *)(uintptr_t)run_slot_own_view(run) + run->bytes;
+    table[4 * 7] = low;
+    table[4 * 7 + 3] = high;
+}
+
+static void is_lost(struct hand *hand, struct run *run)
+{
+    spw_chunks out;
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_HEAD, &out), -EBADMSG);
+    cr_assert_eq(out.count, 0);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), -EBADMSG, "for good");
+    spw_stats stats = bed_quiet(&hand->bed);
+    cr_assert_eq(stats.lost_runs_total, 1);
+    cr_assert_eq(stats.checksum_errors_total, 1);
+    cr_assert_eq(log_lines_with("is lost"), 1);
+    log_forget();
+    drop(run);
+    hand_close(hand);
+}
+
+/* Nothing but the library itself writes there, so this is about never going astray. Under a queue's
+ * lock nothing may be logged, so an engine thread looks again. */
 Test(adopt, lengths_that_do_not_add_up)
+{
+    static const uint8_t wrong[][2] = {{65, 0}, {63, 0}, {0xff, 0xff}};
+    for (unsigned i = 0; i < 3; i++) {
+        for (size_t count = 20; count <= 200; count += 180) { /* more than are fetched at once */
+            struct hand hand;
+            spw_chunks out;
+            hand_open(&hand, in_memory, 0);
+            struct run *run = spill_chunks(&hand, count);
+            lengths_spoil(run, wrong[i][0], wrong[i][1]);
+            cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), -EAGAIN);
+            cr_assert_eq(log_lines_with("is lost"), 0);
+            is_lost(&hand, run);
+        }
+    }
+}
+
+Test(adopt, lengths_that_do_not_add_up_when_it_is_demoted)
 {
     struct hand hand;
     spw_chunks out;
-    hand_open(&hand, in_memory, 0);
+    hand_open(&hand, both, 1);
     struct run *run = spill_chunks(&hand, 20);
-    unsigned char *table = (unsigned char *)(uintptr_t)run_slot_own_view(run) + run->bytes;
-    table[4 * 7] ^= 1;
-    cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), -EBADMSG);
-    cr_assert_eq(out.count, 0);
-    table[4 * 7] = 0xff;
-    table[4 * 7 + 3] = 0xff;
-    cr_assert_eq(fetch(run, SPILLWAY_FETCH_NOWAIT, &out), -EBADMSG);
-    spw_stats stats = bed_quiet(&hand.bed);
-    cr_assert_eq(stats.lost_runs_total, 1);
-    cr_assert_eq(stats.checksum_errors_total, 1);
-    drop(run);
-    hand_close(&hand);
+    lengths_spoil(run, 65, 0);
+    gate_shut(FAULT_PWRITE);
+    cr_assert_eq(demote(&hand), 20 * 64);
+    gate_wait(1);
+    cr_assert_eq(fetch(&run->handle, SPILLWAY_FETCH_NOWAIT, &out), -EAGAIN);
+    gate_open();
+    wait_for(run, RUN_STORED, PLACE_DISK);
+    is_lost(&hand, run);
 }

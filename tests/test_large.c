@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "../pool/run.h"
 #include "harness.h"
 #include "pool_tools.h"
 
@@ -17,63 +16,32 @@ enum { LANES = 4 };
 #define LEN  ((size_t)9 * MIB + 1234) /* 5 pieces */
 #define SKIP 17                       /* unaligned, in a slab */
 
-struct large {
-    struct bed bed;
-    spw_strategy *strategy;
-    spw_handle *handle;
-};
-
-static void large_open(struct large *large, const struct setting *settings, unsigned dirs)
+static void large_spill(struct hand *large, bool slab)
 {
-    *large = (struct large){0};
-    bed_open(&large->bed, settings, dirs);
-    cr_assert_eq(spw_pool_strategy(large->bed.pool, &large->strategy), 0);
+    large->count = 0; /* one at a time */
+    hand_spill_run(large,
+                   slab ? slab_chunk(large->bed.pool, 7, LEN, SKIP) : stream_chunks(7, 1, LEN));
 }
 
-static void large_spill(struct large *large, bool slab)
-{
-    spw_chunks chunks = slab ? slab_chunk(large->bed.pool, 7, LEN, SKIP) : stream_chunks(7, 1, LEN);
-    cr_assert_eq(spill_all(large->strategy, &chunks, &large->handle, 1), 1);
-}
-
-static bool is_stored(void *handle)
-{
-    struct run *run = handle;
-    pthread_mutex_lock(&run->pool->lock);
-    bool stored = run->state == RUN_STORED;
-    pthread_mutex_unlock(&run->pool->lock);
-    return stored;
-}
-
-static void large_spill_and_wait(struct large *large, bool slab)
+static void large_spill_and_wait(struct hand *large, bool slab)
 {
     large_spill(large, slab);
-    cr_assert(wait_until(is_stored, large->handle));
+    wait_state(large->handles[0], RUN_STORED);
 }
 
-static void large_fetch(struct large *large)
+static void large_fetch(struct hand *large)
 {
     spw_chunks out = SPILLWAY_CHUNKS_NONE;
-    cr_assert_eq(large->handle->ops->fetch(large->handle, SPILLWAY_FETCH_HEAD, &out), 0);
+    cr_assert_eq(large->handles[0]->ops->fetch(large->handles[0], SPILLWAY_FETCH_HEAD, &out), 0);
     cr_assert(chunks_are(&out, 7, 1, LEN));
-}
-
-/* Nothing is left in the pool, nor of it. */
-static void large_close(struct large *large)
-{
-    spw_stats stats = bed_quiet(&large->bed);
-    cr_assert_eq(stats.runs, 0);
-    cr_assert_eq(stats.disk_stored_bytes, 0);
-    large->strategy->ops->close(large->strategy);
-    bed_close(&large->bed);
 }
 
 /* ---- several at a time ---- */
 
 static void writes_together(bool slab)
 {
-    struct large large;
-    large_open(&large, threads, 1);
+    struct hand large;
+    hand_open(&large, threads, 1);
     gate_shut(FAULT_PWRITE);
     large_spill(&large, slab);
     gate_wait(LANES);
@@ -81,13 +49,13 @@ static void writes_together(bool slab)
     cr_assert_eq(stats.staging_bytes, slab ? 0 : LANES * RUN_MAX_BYTES);
     cr_assert_leq(stats.used_bytes, stats.budget_bytes);
     gate_open();
-    cr_assert(wait_until(is_stored, large.handle));
+    wait_state(large.handles[0], RUN_STORED);
     stats = bed_quiet(&large.bed);
     cr_assert_eq(stats.copied_bytes_total, slab ? 0 : LEN);
     cr_assert_eq(stats.direct_bytes_total, slab ? LEN : 0);
     large_fetch(&large);
     cr_assert_eq(bed_stats(&large.bed).copied_bytes_total, slab ? 0 : LEN);
-    large_close(&large);
+    hand_close(&large);
 }
 
 Test(large, pieces_of_a_slab_are_written_together)
@@ -102,26 +70,26 @@ Test(large, pieces_of_foreign_bytes_are_written_together)
 
 Test(large, pieces_are_read_together)
 {
-    struct large large;
-    large_open(&large, threads, 1);
+    struct hand large;
+    hand_open(&large, threads, 1);
     large_spill_and_wait(&large, true);
     gate_shut(FAULT_PREAD);
-    cr_assert_eq(large.handle->ops->prefetch(large.handle, SPILLWAY_FETCH_NOWAIT), 0);
+    cr_assert_eq(large.handles[0]->ops->prefetch(large.handles[0], SPILLWAY_FETCH_NOWAIT), 0);
     gate_wait(LANES);
     gate_open();
     large_fetch(&large);
-    large_close(&large);
+    hand_close(&large);
 }
 
 Test(large, round_trips_through_the_ring)
 {
-    struct large large;
-    large_open(&large, ring, 1);
+    struct hand large;
+    hand_open(&large, ring, 1);
     for (unsigned i = 0; i < 4; i++) {
         large_spill_and_wait(&large, i % 2 == 0);
         large_fetch(&large);
     }
-    large_close(&large);
+    hand_close(&large);
 }
 
 /* A small window has one lane, and no more staging than that. */
@@ -129,51 +97,51 @@ Test(large, small_windows_move_piece_by_piece)
 {
     static const struct setting small[] = {
         {"memory", "12MiB"}, {"engine", "threads"}, {"tiers", "disk"}, {NULL, NULL}};
-    struct large large;
-    large_open(&large, small, 1);
+    struct hand large;
+    hand_open(&large, small, 1);
     gate_shut(FAULT_PWRITE);
     large_spill(&large, false);
     gate_wait(1);
     cr_assert_eq(bed_stats(&large.bed).staging_bytes, RUN_MAX_BYTES);
     gate_open();
-    cr_assert(wait_until(is_stored, large.handle));
+    wait_state(large.handles[0], RUN_STORED);
     large_fetch(&large);
-    large_close(&large);
+    hand_close(&large);
 }
 
 /* Without room for more staging there are fewer lanes. */
 Test(large, lanes_need_room_in_the_budget)
 {
-    struct large large;
+    struct hand large;
     spw_slab *slab;
-    large_open(&large, threads, 1);
+    hand_open(&large, threads, 1);
     cr_assert_eq(spw_pool_slab_open(large.bed.pool, 47 * MIB, SPILLWAY_EXTEND_NOWAIT, &slab), 0);
     gate_shut(FAULT_PWRITE);
     large_spill(&large, false);
     gate_wait(1);
     cr_assert_leq(bed_stats(&large.bed).staging_bytes, 2 * RUN_MAX_BYTES);
     gate_open();
-    cr_assert(wait_until(is_stored, large.handle));
+    wait_state(large.handles[0], RUN_STORED);
     spw_slab_close(slab);
     large_fetch(&large);
-    large_close(&large);
+    hand_close(&large);
 }
 
 /* ---- wanted meanwhile ---- */
 
 static void taken_while_written(bool slab, bool drop, unsigned passed)
 {
-    struct large large;
-    large_open(&large, threads, 1);
+    struct hand large;
+    hand_open(&large, threads, 1);
     gate_shut(FAULT_PWRITE);
     large_spill(&large, slab);
     gate_wait(passed);
     if (drop)
-        large.handle->ops->drop(large.handle);
+        large.handles[0]->ops->drop(large.handles[0]);
     else
         large_fetch(&large);
     gate_open();
-    large_close(&large);
+    hand_close(&large);
 }
 
 Test(large, fetched_while_pieces_are_written)
@@ -195,15 +163,15 @@ Test(large, dropped_while_pieces_are_written)
 Test(large, dropped_while_pieces_are_read)
 {
     for (unsigned i = 1; i <= LANES; i += LANES - 1) {
-        struct large large;
-        large_open(&large, threads, 1);
+        struct hand large;
+        hand_open(&large, threads, 1);
         large_spill_and_wait(&large, true);
         gate_shut(FAULT_PREAD);
-        cr_assert_eq(large.handle->ops->prefetch(large.handle, SPILLWAY_FETCH_NOWAIT), 0);
+        cr_assert_eq(large.handles[0]->ops->prefetch(large.handles[0], SPILLWAY_FETCH_NOWAIT), 0);
         gate_wait(i);
-        large.handle->ops->drop(large.handle);
+        large.handles[0]->ops->drop(large.handles[0]);
         gate_open();
-        large_close(&large);
+        hand_close(&large);
     }
 }
 
@@ -213,8 +181,8 @@ Test(large, dropped_while_pieces_are_read)
 static void write_fails(const struct setting *settings, enum fault kind, bool slab)
 {
     for (uint32_t n = 0; n < 5; n += 2) {
-        struct large large;
-        large_open(&large, settings, 2);
+        struct hand large;
+        hand_open(&large, settings, 2);
         fault_fail(kind, n, 1, -EIO);
         large_spill_and_wait(&large, slab);
         fault_clear();
@@ -222,7 +190,7 @@ static void write_fails(const struct setting *settings, enum fault kind, bool sl
         cr_assert_eq(stats.write_errors_total, 1);
         cr_assert_eq(stats.quarantined_dirs, 1);
         large_fetch(&large);
-        large_close(&large);
+        hand_close(&large);
     }
 }
 
@@ -241,22 +209,22 @@ Test(large, any_write_of_the_ring_may_fail)
 /* All at once, and everywhere: it stays resident, whole. */
 Test(large, all_writes_fail)
 {
-    struct large large;
-    large_open(&large, threads, 2);
+    struct hand large;
+    hand_open(&large, threads, 2);
     fault_fail(FAULT_PWRITE, 0, FAULT_ALWAYS, -EIO);
     large_spill(&large, false);
     wait_stat(&large.bed, held_bytes, ==, LEN);
     cr_assert_eq(bed_stats(&large.bed).disk_stored_bytes, 0);
     cr_assert_eq(bed_stats(&large.bed).staging_bytes, 0);
     large_fetch(&large);
-    large_close(&large);
+    hand_close(&large);
 }
 
 static void read_fails(const struct setting *settings, enum fault kind, bool corrupt)
 {
     for (uint32_t n = 0; n < 5; n += 2) {
-        struct large large;
-        large_open(&large, settings, 1);
+        struct hand large;
+        hand_open(&large, settings, 1);
         large_spill_and_wait(&large, n == 0);
         if (corrupt)
             fault_corrupt(kind, n, 1);
@@ -267,7 +235,7 @@ static void read_fails(const struct setting *settings, enum fault kind, bool cor
         spw_stats stats = bed_quiet(&large.bed);
         cr_assert_eq(corrupt ? stats.checksum_errors_total : stats.read_errors_total, 1);
         cr_assert_eq(stats.lost_runs_total, 0);
-        large_close(&large);
+        hand_close(&large);
     }
 }
 
@@ -289,43 +257,50 @@ Test(large, a_wrong_byte_in_any_piece_is_noticed)
 /* Pieces that changed places are not what was written, whatever the sum of what they hold. */
 Test(large, pieces_in_the_wrong_place_are_noticed)
 {
-    struct large large;
+    struct hand large;
     spw_chunks out = SPILLWAY_CHUNKS_NONE;
-    large_open(&large, threads, 1);
+    hand_open(&large, threads, 1);
     large_spill_and_wait(&large, true);
-    struct run *run = (struct run *)large.handle;
+    struct run *run = (struct run *)large.handles[0];
     struct extent first = *run_extent(run, 1);
     *run_extent(run, 1) = *run_extent(run, 2);
     *run_extent(run, 2) = first;
-    cr_assert_eq(large.handle->ops->fetch(large.handle, SPILLWAY_FETCH_HEAD, &out), -EBADMSG);
-    large.handle->ops->drop(large.handle);
-    large_close(&large);
+    cr_assert_eq(large.handles[0]->ops->fetch(large.handles[0], SPILLWAY_FETCH_HEAD, &out),
+                 -EBADMSG);
+    large.handles[0]->ops->drop(large.handles[0]);
+    hand_close(&large);
 }
 
 /* Whichever allocation fails, fewer lanes do, or the run stays resident for a while. */
+static void an_allocation_fails(uint64_t n, bool slab)
+{
+    struct hand large;
+    hand_open(&large, threads, 1);
+    gate_shut(FAULT_FALLOCATE);
+    large_spill(&large, slab);
+    gate_wait(1);
+    fault_alloc_after(n);
+    gate_open();
+    wait_stat(&large.bed, in_flight_bytes, ==, 0);
+    fault_alloc_after(n);
+    int err = large.handles[0]->ops->prefetch(large.handles[0], SPILLWAY_FETCH_NOWAIT);
+    cr_assert(err == 0 || err == -ENOMEM);
+    bed_quiet(&large.bed);
+    fault_alloc_after(0);
+    spw_chunks out;
+    err = fetch(large.handles[0], SPILLWAY_FETCH_HEAD, &out);
+    if (err == -ENOMEM) /* told of the read that failed */
+        large_fetch(&large);
+    else
+        cr_assert(err == 0 && chunks_are(&out, 7, 1, LEN));
+    hand_close(&large);
+}
+
 Test(large, allocations_may_fail)
 {
     for (uint64_t n = 1; n <= 6; n++) {
-        struct large large;
-        large_open(&large, threads, 1);
-        gate_shut(FAULT_FALLOCATE);
-        large_spill(&large, n % 2 == 0);
-        gate_wait(1);
-        fault_alloc_after(n);
-        gate_open();
-        wait_stat(&large.bed, in_flight_bytes, ==, 0);
-        fault_alloc_after(n);
-        int err = large.handle->ops->prefetch(large.handle, SPILLWAY_FETCH_NOWAIT);
-        cr_assert(err == 0 || err == -ENOMEM);
-        bed_quiet(&large.bed);
-        fault_alloc_after(0);
-        spw_chunks out = SPILLWAY_CHUNKS_NONE;
-        err = large.handle->ops->fetch(large.handle, SPILLWAY_FETCH_HEAD, &out);
-        if (err == -ENOMEM) /* told of the read that failed */
-            large_fetch(&large);
-        else
-            cr_assert(err == 0 && chunks_are(&out, 7, 1, LEN));
-        large_close(&large);
+        an_allocation_fails(n, false);
+        an_allocation_fails(n, true);
     }
 }
 

@@ -930,44 +930,26 @@ Test(pool_faults, wrong_byte_once_is_invisible)
 
 /* ---- wrong bytes for good: on the device itself ---- */
 
-struct pair {
-    struct bed bed;
-    spw_strategy *strategy;
-    spw_handle *handles[2];
-};
-
-static bool is_stored(void *handle)
-{
-    struct run *run = handle;
-    pthread_mutex_lock(&run->pool->lock);
-    bool stored = run->state == RUN_STORED;
-    pthread_mutex_unlock(&run->pool->lock);
-    return stored;
-}
-
 /* Two stored runs of the same size. */
-static void pair_open(struct pair *pair, const struct setting *settings, unsigned dirs, size_t len)
+static void pair_open(struct hand *pair, const struct setting *settings, unsigned dirs, size_t len)
 {
-    bed_open(&pair->bed, settings, dirs);
-    cr_assert_eq(spw_pool_strategy(pair->bed.pool, &pair->strategy), 0);
+    hand_open(pair, settings, dirs);
     for (unsigned i = 0; i < 2; i++) {
-        spw_chunks chunks = stream_chunks(i * 1000003, 1, len);
-        cr_assert_eq(spill_all(pair->strategy, &chunks, &pair->handles[i], 1), 1);
-        cr_assert(wait_until(is_stored, pair->handles[i]));
+        hand_spill_run(pair, stream_chunks(i * 1000003, 1, len));
+        wait_state(pair->handles[i], RUN_STORED);
     }
     bed_quiet(&pair->bed);
 }
 
-static void pair_close(struct pair *pair)
+static void pair_close(struct hand *pair)
 {
     for (unsigned i = 0; i < 2; i++)
         if (pair->handles[i])
             pair->handles[i]->ops->drop(pair->handles[i]);
-    pair->strategy->ops->close(pair->strategy);
-    bed_close(&pair->bed);
+    hand_close(pair);
 }
 
-static void extent_copy(const struct pair *pair, unsigned from, unsigned to, size_t len)
+static void extent_copy(const struct hand *pair, unsigned from, unsigned to, size_t len)
 {
     const struct run *a = (const struct run *)pair->handles[from],
                      *b = (const struct run *)pair->handles[to];
@@ -981,7 +963,7 @@ static void extent_copy(const struct pair *pair, unsigned from, unsigned to, siz
     free(data);
 }
 
-static void fetch_is_lost(struct pair *pair, unsigned index)
+static void fetch_is_lost(struct hand *pair, unsigned index)
 {
     spw_handle *handle = pair->handles[index];
     spw_chunks out = SPILLWAY_CHUNKS_NONE;
@@ -999,7 +981,7 @@ static void fetch_is_lost(struct pair *pair, unsigned index)
     pair->handles[index] = NULL;
 }
 
-static void fetch_is_right(struct pair *pair, unsigned index, size_t len)
+static void fetch_is_right(struct hand *pair, unsigned index, size_t len)
 {
     spw_handle *handle = pair->handles[index];
     spw_chunks out = SPILLWAY_CHUNKS_NONE;
@@ -1011,7 +993,7 @@ static void fetch_is_right(struct pair *pair, unsigned index, size_t len)
 /* Right bytes of the wrong run: the checksum covers who they belong to. */
 static void run_of_another(const struct setting *settings)
 {
-    struct pair pair;
+    struct hand pair;
     pair_open(&pair, settings, 1, 128 * KIB);
     extent_copy(&pair, 0, 1, 128 * KIB);
     fetch_is_lost(&pair, 1);
@@ -1033,7 +1015,7 @@ Test(pool_faults, wrong_byte_in_any_piece_is_noticed)
 {
     static const struct setting settings[] = {
         {"memory", "32MiB"}, {"engine", "threads"}, {"tiers", "disk"}, {NULL, NULL}};
-    struct pair pair;
+    struct hand pair;
     const int *fds;
     size_t len = 5 * MIB - 100;
     pair_open(&pair, settings, 1, len);
@@ -1058,7 +1040,7 @@ Test(pool_faults, wrong_byte_in_memory_is_noticed_if_asked_for)
                                               {"tiers", "memory"},
                                               {"checksum", "all"},
                                               {NULL, NULL}};
-    struct pair pair;
+    struct hand pair;
     pair_open(&pair, settings, 0, 128 * KIB);
     const struct memslot *slot = &((struct run *)pair.handles[0])->at.slot;
     slot->segment->write[slot->data - slot->segment->read + 70000] ^= 1;
