@@ -118,6 +118,12 @@ void run_free_extents(struct run *run)
     run->place = PLACE_NONE;
 }
 
+static void run_release_slot(const struct run *run)
+{
+    struct memslot slot = run_slot(run);
+    memtier_release(run->pool->memtier, &slot);
+}
+
 /* Gives the stored place back to its tier. No lock held. */
 static void run_free_place(struct run *run)
 {
@@ -127,7 +133,7 @@ static void run_free_place(struct run *run)
         return;
     }
     if (run->place == PLACE_MEMORY)
-        memtier_release(pool->memtier, &run->at.slot);
+        run_release_slot(run);
     else if (run->place == PLACE_DISK)
         run_free_extents(run);
     else

@@ -44,6 +44,12 @@ struct shared_slot {
 /* Chunks whose list a fetch makes itself; one block of entries. */
 enum { INSTANT_CHUNKS = 128 };
 
+/* A piece of a segment, as long as the run's payload and table. */
+struct own_slot {
+    struct segment *segment;
+    const unsigned char *data;
+};
+
 /* What one run costs for as long as it lives; DESIGN allows 160 bytes. */
 struct run {
     spw_handle handle; /* first */
@@ -58,7 +64,7 @@ struct run {
     uint64_t bytes; /* payload */
     uint64_t checksum;
     union {
-        struct memslot slot;       /* PLACE_MEMORY */
+        struct own_slot slot;      /* PLACE_MEMORY */
         struct shared_slot shared; /* PLACE_SHARED */
         struct extent extent;      /* one piece */
         struct extent *extents;    /* several */
@@ -72,7 +78,7 @@ struct run {
     bool suspect;         /* a fetch found lengths that do not add up */
 };
 
-_Static_assert(sizeof(struct run) <= 128, "resident metadata per run");
+_Static_assert(sizeof(struct run) <= 104, "with its entry and what malloc adds, 160 bytes a run");
 
 /* Guarded by the pool's lock, or used by the engine's threads alone while they move it. */
 struct flight {
@@ -103,6 +109,12 @@ static inline uint64_t run_table_bytes(uint32_t count)
 static inline uint64_t run_total_bytes(const struct run *run)
 {
     return run->bytes + run_table_bytes(run->count);
+}
+
+/* The piece of a segment that a run has to itself. */
+static inline struct memslot run_slot(const struct run *run)
+{
+    return (struct memslot){run->at.slot.segment, run->at.slot.data, run_total_bytes(run)};
 }
 
 static inline uint64_t run_region_bytes(const struct run *run)

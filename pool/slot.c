@@ -134,7 +134,8 @@ int run_share(struct run *run)
 {
     if (run->place == PLACE_SHARED)
         return 0;
-    struct slot_owner *owner = slot_owner_open(run->pool, &run->at.slot, slot_last);
+    struct memslot piece = run_slot(run);
+    struct slot_owner *owner = slot_owner_open(run->pool, &piece, slot_last);
     if (!owner)
         return -ENOMEM;
     run->at.shared = (struct shared_slot){run->at.slot.data, owner};

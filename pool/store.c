@@ -96,7 +96,7 @@ static int store_in_memory(struct flight *flight)
     int err = memtier_put(pool->memtier, &source, &slot);
     if (err)
         return err;
-    run->at.slot = slot;
+    run->at.slot = (struct own_slot){slot.segment, slot.data};
     run->skip = 0;
     run->place = PLACE_MEMORY;
     sum_in_memory(run);

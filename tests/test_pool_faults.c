@@ -1042,7 +1042,7 @@ Test(pool_faults, wrong_byte_in_memory_is_noticed_if_asked_for)
                                               {NULL, NULL}};
     struct hand pair;
     pair_open(&pair, settings, 0, 128 * KIB);
-    const struct memslot *slot = &((struct run *)pair.handles[0])->at.slot;
+    const struct own_slot *slot = &((struct run *)pair.handles[0])->at.slot;
     slot->segment->write[slot->data - slot->segment->read + 70000] ^= 1;
     fetch_is_lost(&pair, 0);
     fetch_is_right(&pair, 1, 128 * KIB);
