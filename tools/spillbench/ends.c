@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "ends.h"
 
-#include <stdbool.h>
 #include <sys/mman.h>
 
 static int open_queue(struct ends *ends, spw_pool *pool, const spw_options *options,
-                      bool read_ahead)
+                      spw_policy *reader)
 {
     spw_queue_options queue = {.size = sizeof(queue)};
     spw_strategy *strategy;
@@ -23,28 +22,29 @@ static int open_queue(struct ends *ends, spw_pool *pool, const spw_options *opti
         strategy->ops->close(strategy);
         return rc;
     }
-    if (!read_ahead) {
-        queue.reader_policy->ops->close(queue.reader_policy);
-        queue.reader_policy = NULL;
-    }
+    spw_policy *usual = queue.reader_policy;
+    if (reader)
+        queue.reader_policy = reader;
     queue.account = spw_pool_account(pool);
     rc = spw_queue_open(&queue, &ends->writer, &ends->reader);
     if (rc != 0) {
         queue.writer_policy->ops->close(queue.writer_policy);
-        if (queue.reader_policy)
-            queue.reader_policy->ops->close(queue.reader_policy);
+        usual->ops->close(usual);
+    } else if (reader) {
+        usual->ops->close(usual);
     }
     return rc;
 }
 
 int ends_make(struct ends *ends, spw_pool *pool, const spw_options *options)
 {
-    return open_queue(ends, pool, options, true);
+    return open_queue(ends, pool, options, NULL);
 }
 
-int ends_open_unread(struct ends *ends, spw_pool *pool, const spw_options *options)
+int ends_make_with(struct ends *ends, spw_pool *pool, const spw_options *options,
+                   spw_policy *reader)
 {
-    return open_queue(ends, pool, options, false);
+    return open_queue(ends, pool, options, reader);
 }
 
 void ends_drop(struct ends *ends)

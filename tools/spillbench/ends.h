@@ -17,8 +17,9 @@ struct ends {
  * both ends are NULL. */
 int ends_make(struct ends *ends, spw_pool *pool, const spw_options *options);
 
-/* The same without a policy for the reader: heads are read when they are drained. */
-int ends_open_unread(struct ends *ends, spw_pool *pool, const spw_options *options);
+/* The same with another policy for the reader, which is the queue's if this succeeds. */
+int ends_make_with(struct ends *ends, spw_pool *pool, const spw_options *options,
+                   spw_policy *reader);
 
 void ends_drop(struct ends *ends);
 

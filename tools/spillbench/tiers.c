@@ -106,8 +106,9 @@ static int run_tiers(const void *context, struct report *report)
     progress_end();
     report_note(report,
                 "Rates are of bytes that the tier took, until it has them all; memcpy in turns "
-                "into shared memory of the same kind of pages, warm. A fetch is the drain that "
-                "takes a run in, of the medians and 99th percentiles of each round.");
+                "into shared memory of the same kind of pages, warm. A fetch is spw_view_fetch() "
+                "of a run that was asked for when the one before it was taken in; of the medians "
+                "and 99th percentiles of each round.");
     free(result);
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }

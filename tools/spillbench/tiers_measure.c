@@ -17,7 +17,44 @@ static const uint64_t source_bytes = UINT64_C(64) << 20;
 static const uint64_t budget_bytes = UINT64_C(64) << 20;
 static const uint64_t wait_most_ns = UINT64_C(60000000000);
 
+/* Asks for the next run while one is consumed, and times each fetch. */
+struct timed_fetch {
+    spw_policy policy;       /* first */
+    struct latency *latency; /* NULL: not now */
+};
+
+static void timed_fetch_apply(spw_policy *policy, spw_view *view)
+{
+    struct timed_fetch *timed = (struct timed_fetch *)policy;
+    spw_cursor cursor = spw_view_head(view);
+    unsigned flags = SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_HEAD;
+
+    if (spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_HANDLE)
+        return;
+    uint64_t start_ns = now_ns();
+    long got = spw_view_fetch(view, &cursor, flags);
+    if (got >= 0 && timed->latency)
+        latency_add(timed->latency, now_ns() - start_ns);
+    if (got == -EAGAIN)
+        (void)spw_view_prefetch(view, &cursor, flags);
+    else if (got >= 0 && spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_HANDLE)
+        (void)spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT);
+}
+
+static void timed_fetch_close(spw_policy *policy)
+{
+    (void)policy; /* lies in struct bench */
+}
+
+static const spw_policy_ops timed_fetch_ops = {
+    .size = sizeof(timed_fetch_ops),
+    .name = "timed-fetch",
+    .apply = timed_fetch_apply,
+    .close = timed_fetch_close,
+};
+
 struct bench {
+    struct timed_fetch timed;
     const struct tiers_plan *plan;
     struct tiers_result *result;
     spw_pool *pool;
@@ -148,28 +185,23 @@ static int spill_round(struct bench *bench, double *rate)
     return rc;
 }
 
-/* Everything, an entry a call: those that take a run in are timed. */
+/* Everything, an entry a call. */
 static int fetch_round(struct bench *bench, struct latency *latency)
 {
     spw_queue_info info = {.size = sizeof(info)};
     int rc = spw_reader_info(bench->ends.reader, &info);
-    uint64_t paged = info.paged_entries;
+    uint64_t left_bytes = info.resident_bytes + info.paged_bytes;
 
-    while (rc == 0 && info.resident_bytes + info.paged_bytes > 0) {
+    bench->timed.latency = latency;
+    while (rc == 0 && left_bytes > 0) {
         spw_bytes bytes = SPILLWAY_BYTES_NONE;
-        uint64_t start_ns = now_ns();
-        long got = spw_reader_drain(bench->ends.reader, &bytes, 1);
-        uint64_t took_ns = now_ns() - start_ns;
-        if (got == -EAGAIN)
-            got = spw_reader_drain_wait(bench->ends.reader, &bytes, 1, wait_most_ns);
+        long got = spw_reader_drain_wait(bench->ends.reader, &bytes, 1, wait_most_ns);
         if (got <= 0)
-            return got == 0 ? -EPIPE : (int)got;
+            rc = got == 0 ? -EPIPE : (int)got;
+        left_bytes -= bytes.len;
         spw_bytes_release(&bytes);
-        rc = spw_reader_info(bench->ends.reader, &info);
-        if (info.paged_entries < paged)
-            latency_add(latency, took_ns);
-        paged = info.paged_entries;
     }
+    bench->timed.latency = NULL;
     return rc;
 }
 
@@ -222,7 +254,8 @@ static void run_child(void *context, struct measure *measure)
 {
     const struct job *job = context;
     const struct tiers_plan *plan = job->plan;
-    struct bench bench = {.plan = plan, .result = job->result};
+    struct bench bench = {
+        .timed.policy.ops = &timed_fetch_ops, .plan = plan, .result = job->result};
     spw_options *options = NULL;
     char capacity[32];
 
@@ -239,7 +272,7 @@ static void run_child(void *context, struct measure *measure)
     if (rc == 0)
         rc = map_target(&bench);
     if (rc == 0)
-        rc = ends_open_unread(&bench.ends, bench.pool, options);
+        rc = ends_make_with(&bench.ends, bench.pool, options, &bench.timed.policy);
     if (rc == 0)
         rc = run_rounds(&bench);
     if (rc == 0)
