@@ -21,7 +21,7 @@ static const struct arg args[] = {
      "write the table as Markdown, with machine, date and commit"},
     {"spillpipe", "PROGRAM", ARG_TEXT, offsetof(struct bars_options, spillpipe), NULL,
      "the spillpipe to measure; default: the one beside this program"},
-    {"pipe-data", "BYTES", ARG_BYTES, offsetof(struct bars_options, pipe_bytes), "2GiB",
+    {"pipe-data", "BYTES", ARG_BYTES, offsetof(struct bars_options, pipe_bytes), "4GiB",
      "how much data goes through pipes"},
     {.name = NULL},
 };

@@ -166,7 +166,16 @@ static int read_all(int fd, uint64_t bytes)
     return rc;
 }
 
-int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken *taken)
+static void sleep_s(double seconds)
+{
+    struct timespec pause = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+
+    while (nanosleep(&pause, &pause) != 0 && errno == EINTR)
+        ;
+}
+
+int pipes_late(int data, char *const argv[], uint64_t bytes, double late_s,
+               struct pipes_taken *taken)
 {
     pid_t cat, program;
     int in, ends[2], rc = pipe2(ends, O_CLOEXEC) != 0 ? -errno : 0;
@@ -181,7 +190,9 @@ int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken 
     bool started = rc == 0;
     close(in);
     close(ends[1]);
-    if (started)
+    if (started && late_s > 0)
+        sleep_s(late_s);
+    else if (started)
         rc = wait_input(cat);
     double start_s = now_s();
     if (rc == 0)

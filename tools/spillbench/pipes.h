@@ -18,9 +18,12 @@ struct pipes_taken {
 /* cat FILE | argv > /dev/null. Returns 0 or -errno; -ECHILD when a program failed. */
 int pipes_through(int data, char *const argv[], struct pipes_taken *taken);
 
-/* cat FILE | argv | a consumer that starts once cat is done, and must find `bytes`. -ETIMEDOUT
- * where the program does not take all of the input. */
-int pipes_late(int data, char *const argv[], uint64_t bytes, struct pipes_taken *taken);
+/*
+ * cat FILE | argv | a consumer that starts `late_s` later, 0: once cat is done, and must find
+ * `bytes`. -ETIMEDOUT where the program does not take all of the input.
+ */
+int pipes_late(int data, char *const argv[], uint64_t bytes, double late_s,
+               struct pipes_taken *taken);
 
 /* Runs a program with what it prints, errors too, going to the file. Returns 0 or -errno; -ECHILD
  * when it failed. */
