@@ -31,6 +31,9 @@ static int open_kind(const struct engine_config *config, const struct engine_ops
     engine->write_ns = config->write_ns;
     engine->read_ns = config->read_ns;
     engine->fd_count = config->fd_count;
+    engine->files = config->fd_count < ENGINE_FILES_MAX ? config->fd_count : ENGINE_FILES_MAX;
+    if (engine->files == 0)
+        engine->files = 1;
     if (config->fd_count > 0)
         memcpy(engine->fds, config->fds, config->fd_count * sizeof(int));
     rc = -pthread_mutex_init(&engine->lock, NULL);
@@ -92,46 +95,87 @@ void engine_close(struct engine *engine)
 
 /* --- pending jobs --- */
 
-/* Behind `before`, or in front of all where it is NULL. */
-static void list_insert(struct engine *engine, struct job *job, struct job *before)
+static struct job_line *line_for(struct engine *engine, const struct job *job)
 {
+    return &engine->lines[job->op][job->op == JOB_WORK ? 0 : job->file % engine->files];
+}
+
+/* Behind `before`, or in front of all where it is NULL. */
+static void list_insert(struct job_line *line, struct job *job, struct job *before)
+{
+    job->line = line;
     job->prev = before;
-    job->next = before != NULL ? before->next : engine->first;
+    job->next = before != NULL ? before->next : line->first;
     if (job->prev != NULL)
         job->prev->next = job;
     else
-        engine->first = job;
+        line->first = job;
     if (job->next != NULL)
         job->next->prev = job;
     else
-        engine->last = job;
+        line->last = job;
 }
 
-static void list_remove(struct engine *engine, struct job *job)
+static void list_remove(struct job *job)
 {
+    struct job_line *line = job->line;
+
     /* What lies before an urgent job is urgent too. */
-    if (engine->last_urgent == job)
-        engine->last_urgent = job->prev;
+    if (line->last_urgent == job)
+        line->last_urgent = job->prev;
     if (job->prev != NULL)
         job->prev->next = job->next;
     else
-        engine->first = job->next;
+        line->first = job->next;
     if (job->next != NULL)
         job->next->prev = job->prev;
     else
-        engine->last = job->prev;
+        line->last = job->prev;
     job->next = job->prev = NULL;
+}
+
+static bool goes_before(const struct job *job, const struct job *other)
+{
+    return job->urgent != other->urgent ? job->urgent : job->order < other->order;
+}
+
+/* The first of each line is all that can be next. */
+struct job *engine_find_locked(struct engine *engine)
+{
+    struct job *best = NULL;
+    unsigned op, i;
+
+    for (op = 0; op < JOB_OPS; op++) {
+        for (i = 0; i < engine->files; i++) {
+            struct job *job = engine->lines[op][i].first;
+
+            if (job != NULL && (best == NULL || goes_before(job, best)) &&
+                engine->ops->has_room(engine, job))
+                best = job;
+        }
+    }
+    return best;
 }
 
 struct job *engine_take_locked(struct engine *engine)
 {
-    struct job *job = engine->first;
+    struct job *job = engine_find_locked(engine);
 
     if (job != NULL) {
-        list_remove(engine, job);
+        list_remove(job);
         job->pending = false;
     }
     return job;
+}
+
+bool engine_has_pending_locked(const struct engine *engine, enum job_op op)
+{
+    unsigned i;
+
+    for (i = 0; i < engine->files; i++)
+        if (engine->lines[op][i].first != NULL)
+            return true;
+    return false;
 }
 
 /*
@@ -157,8 +201,27 @@ void engine_wake_due(struct engine *engine)
         engine->ops->wake(engine, false);
 }
 
+/* One call is enough until the called thread has come: it takes all that it finds. */
+static bool call_thread(struct engine *engine, const struct job *job)
+{
+    bool deaf = job->urgent ? job->line->deaf_urgent : job->line->deaf;
+
+    if (deaf || engine->sleepers <= engine->woken)
+        return false;
+    engine->woken++;
+    return true;
+}
+
+static void wake_called(struct engine *engine)
+{
+    atomic_fetch_add(&engine->unwoken, 1);
+    if (atomic_load(&engine->corks) == 0)
+        engine_wake_due(engine);
+}
+
 void engine_submit(struct engine *engine, struct job *job, bool urgent)
 {
+    struct job_line *line;
     bool wake;
 
     job->issued = 0;
@@ -169,25 +232,19 @@ void engine_submit(struct engine *engine, struct job *job, bool urgent)
         job->completing = false;
         engine->ended--;
     }
-    if (urgent) {
-        list_insert(engine, job, engine->last_urgent);
-        engine->last_urgent = job;
-    } else {
-        list_insert(engine, job, engine->last);
-    }
+    line = line_for(engine, job);
+    job->urgent = urgent;
+    job->order = ++engine->submitted;
+    list_insert(line, job, urgent ? line->last_urgent : line->last);
+    if (urgent)
+        line->last_urgent = job;
     job->pending = true;
     engine->outstanding++;
-    /* One call is enough until the called thread has come: it takes all that it finds. */
-    wake = engine->sleepers > engine->woken;
-    if (wake)
-        engine->woken++;
+    wake = call_thread(engine, job);
     pthread_mutex_unlock(&engine->lock);
     /* From here on the job may be done and gone. */
-    if (!wake)
-        return;
-    atomic_fetch_add(&engine->unwoken, 1);
-    if (atomic_load(&engine->corks) == 0)
-        engine_wake_due(engine);
+    if (wake)
+        wake_called(engine);
 }
 
 void engine_cork(struct engine *engine)
@@ -233,7 +290,7 @@ bool engine_cancel(struct engine *engine, struct job *job)
     pthread_mutex_lock(&engine->lock);
     was_pending = job->pending;
     if (was_pending) {
-        list_remove(engine, job);
+        list_remove(job);
         job->pending = false;
         engine_ended_locked(engine, 1);
     }
@@ -253,14 +310,23 @@ bool engine_is_pending(struct engine *engine, const struct job *job)
 
 void engine_hurry(struct engine *engine, struct job *job)
 {
+    bool wake = false;
+
     pthread_mutex_lock(&engine->lock);
     if (job->pending) {
-        list_remove(engine, job);
-        list_insert(engine, job, NULL);
-        if (engine->last_urgent == NULL)
-            engine->last_urgent = job;
+        struct job_line *line = job->line;
+
+        list_remove(job);
+        list_insert(line, job, NULL);
+        if (line->last_urgent == NULL)
+            line->last_urgent = job;
+        job->urgent = true;
+        job->order = 0;
+        wake = call_thread(engine, job); /* there may be room for it now */
     }
     pthread_mutex_unlock(&engine->lock);
+    if (wake)
+        wake_called(engine);
 }
 
 /* --- looking --- */
@@ -276,6 +342,11 @@ bool engine_on_thread(const struct engine *engine)
     return false;
 }
 
+unsigned engine_share(const struct engine *engine)
+{
+    return engine->ops->share(engine);
+}
+
 const char *engine_name(const struct engine *engine)
 {
     return engine->ops->name;
@@ -286,7 +357,7 @@ uint64_t engine_oldest_ns(const struct engine *engine)
     uint64_t oldest = 0, start_ns, now_ns;
     unsigned i;
 
-    for (i = 0; i < ENGINE_DEPTH_MAX; i++) {
+    for (i = 0; i < ENGINE_SLOTS_MAX; i++) {
         start_ns = atomic_load_explicit(&engine->request_start_ns[i], memory_order_relaxed);
         if (start_ns != 0 && (oldest == 0 || start_ns < oldest))
             oldest = start_ns;

@@ -15,6 +15,10 @@
  *    or submit it again.
  *  - EAGAIN is tried again after a pause, for about a second.
  *  - idle threads sleep without a time limit.
+ *  - requests that hang do not fill the engine: each direction has room that the other cannot take,
+ *    a file that has nothing in flight has room for one request, and so has an urgent read. Jobs
+ * that need no I/O go on meanwhile. `file` when the job is submitted says where it belongs, as far
+ * as is known by then.
  *
  * The engine's lock is the innermost one. Whoever is inside a call keeps the engine open.
  */
@@ -46,10 +50,13 @@ struct job {
     uint64_t offset;
     int result; /* 0 or -errno, set before complete */
     /* the engine's own; all zero before the first submit */
-    size_t issued;     /* bytes that requests were made for */
-    unsigned requests; /* that have not ended */
-    bool pending;      /* guarded by the engine's lock: queued and not yet taken */
-    bool completing;   /* `complete` is running */
+    struct job_line *line; /* guarded by the engine's lock: where it is pending */
+    uint64_t order;        /* the same: when it came; 0: hurried */
+    bool urgent;           /* the same while it is pending */
+    size_t issued;         /* bytes that requests were made for */
+    unsigned requests;     /* that have not ended */
+    bool pending;          /* guarded by the engine's lock: queued and not yet taken */
+    bool completing;       /* `complete` is running */
 };
 
 struct engine_config {
@@ -57,7 +64,7 @@ struct engine_config {
     const spw_allocator *allocator; /* never NULL */
     struct log *log;
     enum engine_kind kind;
-    unsigned depth;         /* requests in flight at most; 0: found out (see calibrate.h) */
+    unsigned depth; /* requests of one direction in flight at most; 0: found out (calibrate.h) */
     uint32_t request_bytes; /* larger jobs are split; 0: found out; threads do not split */
     uint64_t window_bytes;  /* of jobs under way at most, as far as is known; 0: it is not */
     uint64_t trial_bytes;   /* that one measurement moves; 0: enough to rely on it */
@@ -110,6 +117,9 @@ void engine_wait_idle(struct engine *engine);
 /* Whether the caller is one of the engine's threads. */
 bool engine_on_thread(const struct engine *engine);
 
+/* So many jobs of one caller may be under way at once and still leave room for others. */
+unsigned engine_share(const struct engine *engine);
+
 /* "io_uring" or "threads". */
 const char *engine_name(const struct engine *engine);
 
@@ -122,7 +132,7 @@ struct engine_info {
     uint64_t requests; /* that ended */
     uint64_t wakeups;  /* times that a thread slept and was woken */
     struct engine_tuning {
-        unsigned depth;         /* requests in flight at most */
+        unsigned depth;         /* requests of this direction in flight at most */
         uint32_t request_bytes; /* of one request at most; 0: not split */
         bool measured;          /* found out on this device, neither a default nor forced */
     } write, read;

@@ -10,9 +10,13 @@
 #include "engine.h"
 
 enum {
-    ENGINE_THREADS_MAX = 4,
-    ENGINE_DEPTH_MAX = CALIBRATE_DEPTH_MAX, /* requests in flight, of either engine */
-    ENGINE_PAUSE_MS = 1,                    /* before EAGAIN is tried again */
+    /* Four for one direction, one that is left to the other, one for jobs that need no I/O. */
+    ENGINE_THREADS_MAX = 6,
+    ENGINE_FILES_MAX = SETTINGS_MAX_DIRS,   /* told apart; with more, some share their room */
+    ENGINE_DEPTH_MAX = CALIBRATE_DEPTH_MAX, /* requests of one direction in flight */
+    /* Requests in flight in all: of both directions, and what each file may have beyond that. */
+    ENGINE_SLOTS_MAX = 2 * ENGINE_DEPTH_MAX + 4 * ENGINE_FILES_MAX,
+    ENGINE_PAUSE_MS = 1,          /* before EAGAIN is tried again */
     ENGINE_STALLS_MAX = 1000,     /* EINTR and EAGAIN in a row before a job fails with it */
     ENGINE_SHORT_STALLS_MAX = 16, /* counts too short for one aligned step in a row, then -EIO */
 };
@@ -20,7 +24,17 @@ enum {
 /* One system call moves at most this much; the kernel stops just below 2 GiB. */
 #define ENGINE_REQUEST_MAX_BYTES ((size_t)1 << 30)
 
-_Static_assert(ENGINE_THREADS_MAX <= ENGINE_DEPTH_MAX, "each thread has a request of its own");
+_Static_assert(ENGINE_THREADS_MAX <= ENGINE_SLOTS_MAX, "each thread has a request of its own");
+
+/* Pending jobs of one kind and, as far as is known, one file. Urgent ones lie before all others;
+ * `last_urgent` is NULL where there are none. */
+struct job_line {
+    struct job *first, *last, *last_urgent;
+    /* Nobody needs to be woken for one more, since there is no room for it. */
+    bool deaf, deaf_urgent;
+    unsigned busy; /* threads that run a job of it */
+};
+enum { JOB_OPS = JOB_WRITE + 1 };
 
 struct engine_ops {
     const char *name;
@@ -30,6 +44,10 @@ struct engine_ops {
     void (*wake)(struct engine *engine, bool all);
     /* Frees what start() made; the threads are gone. */
     void (*release)(struct engine *engine);
+    /* Whether the job may go now. With the engine's lock held, on an engine thread. */
+    bool (*has_room)(struct engine *engine, const struct job *job);
+    /* See engine_share(). */
+    unsigned (*share)(const struct engine *engine);
     /* How requests of this direction are made. Any thread. */
     void (*tuning)(const struct engine *engine, enum job_op op, struct engine_tuning *out);
 };
@@ -46,9 +64,13 @@ struct engine {
     unsigned outstanding;  /* guarded by lock: jobs from submit until `complete` has returned */
     unsigned watchers;     /* guarded by lock: who waits for `idle` */
     uint64_t ended;        /* guarded by lock: jobs that have left `outstanding` for good */
-    /* Urgent jobs lie before all others; `last_urgent` is NULL where there are none. The list, its
-     * links and each job's `pending` are guarded by lock. */
-    struct job *first, *last, *last_urgent;
+    /* Lines, their links and each job's `pending` are guarded by lock. */
+    struct job_line lines[JOB_OPS][ENGINE_FILES_MAX];
+    unsigned files;           /* lines of each kind in use; constant */
+    uint64_t submitted;       /* guarded by lock */
+    unsigned io_most;         /* guarded by lock: the threads engine's limits of I/O in all */
+    unsigned direction_most;  /* the same, of one direction */
+    unsigned busy[JOB_OPS];   /* guarded by lock: threads that run such jobs */
     unsigned sleepers;        /* guarded by lock */
     unsigned woken;           /* guarded by lock: sleepers that were called and have not come yet */
     unsigned started;         /* guarded by lock: threads that took a number */
@@ -62,7 +84,7 @@ struct engine {
     void *state; /* the kind's own */
 
     /* When each request was handed to the kernel; 0: none. Relaxed, for looking only. */
-    _Atomic uint64_t request_start_ns[ENGINE_DEPTH_MAX];
+    _Atomic uint64_t request_start_ns[ENGINE_SLOTS_MAX];
     _Atomic uint64_t syscalls, requests, wakeups;
     struct histogram *write_ns, *read_ns; /* NULL: not kept */
 
@@ -72,8 +94,12 @@ struct engine {
 
 extern const struct engine_ops engine_threads_ops, engine_uring_ops;
 
-/* All three with the engine's lock held. Take: NULL when nothing is pending. */
+/* All with the engine's lock held. Find: the job that goes next; NULL when none is pending that has
+ * room. Take: the same, and takes it. */
+struct job *engine_find_locked(struct engine *engine);
 struct job *engine_take_locked(struct engine *engine);
+/* Whether one is pending, be there room or not; `op`: of this kind. */
+bool engine_has_pending_locked(const struct engine *engine, enum job_op op);
 void engine_awake_locked(struct engine *engine);
 /* So many jobs have left for good. */
 void engine_ended_locked(struct engine *engine, unsigned count);

@@ -7,14 +7,51 @@
 
 #include "engine_impl.h"
 
-/* The next job, after `ended` jobs; NULL at the end. Sleeps without a time limit. */
-static struct job *next_job(struct engine *engine, unsigned ended)
+/* Threads that hang with one direction, or with the reads from one file, leave some to the others.
+ * Where a write goes is only known once it runs. */
+static bool threads_have_room(struct engine *engine, const struct job *job)
+{
+    unsigned most = engine->direction_most;
+
+    if (job->op == JOB_WORK)
+        return true;
+    if (engine->busy[job->op] >= most ||
+        engine->busy[JOB_READ] + engine->busy[JOB_WRITE] >= engine->io_most)
+        return false;
+    return job->op == JOB_WRITE || engine->files == 1 || most == 1 || job->line->busy < most - 1;
+}
+
+/* What a thread runs. */
+struct claim {
+    struct job_line *line; /* NULL: nothing */
+    enum job_op op;
+};
+
+static void claim_locked(struct engine *engine, struct claim *claim, const struct job *job)
+{
+    *claim = (struct claim){.line = job->line, .op = job->op};
+    claim->line->busy++;
+    engine->busy[claim->op]++;
+}
+
+static void unclaim_locked(struct engine *engine, struct claim *claim)
+{
+    if (claim->line == NULL)
+        return;
+    engine_ended_locked(engine, 1);
+    claim->line->busy--;
+    engine->busy[claim->op]--;
+    claim->line = NULL;
+}
+
+/* The next job, after the one claimed; NULL at the end. Sleeps without a time limit. */
+static struct job *next_job(struct engine *engine, struct claim *claim)
 {
     struct job *job;
 
     pthread_mutex_lock(&engine->lock);
-    engine_ended_locked(engine, ended);
-    while (engine->first == NULL && !engine->closing) {
+    unclaim_locked(engine, claim);
+    while (engine_find_locked(engine) == NULL && !engine->closing) {
         engine->sleepers++;
         pthread_cond_wait(&engine->wakeup, &engine->lock);
         engine_awake_locked(engine);
@@ -22,6 +59,13 @@ static struct job *next_job(struct engine *engine, unsigned ended)
     }
     /* A job that another thread resubmits while we close is taken by that thread at the latest. */
     job = engine_take_locked(engine);
+    if (job != NULL)
+        claim_locked(engine, claim, job);
+    /* Others may have had no room before, and slept. */
+    if (job != NULL && engine->sleepers > engine->woken && engine_find_locked(engine) != NULL) {
+        engine->woken++;
+        pthread_cond_signal(&engine->wakeup);
+    }
     pthread_mutex_unlock(&engine->lock);
     return job;
 }
@@ -29,13 +73,14 @@ static struct job *next_job(struct engine *engine, unsigned ended)
 static void *thread_main(void *argument)
 {
     struct engine *engine = argument;
+    struct claim claim = {0};
     struct job *job;
     unsigned slot;
 
     pthread_mutex_lock(&engine->lock);
     slot = engine->started++;
     pthread_mutex_unlock(&engine->lock);
-    for (job = next_job(engine, 0); job != NULL; job = next_job(engine, 1)) {
+    while ((job = next_job(engine, &claim)) != NULL) {
         if (engine_prepare(engine, job)) {
             struct request all = {.job = job, .end = job->len};
 
@@ -44,6 +89,15 @@ static void *thread_main(void *argument)
         engine_complete(job);
     }
     return NULL;
+}
+
+/* So many threads are left to the other direction and to jobs without I/O, as there are. */
+static void limits_set_locked(struct engine *engine)
+{
+    unsigned count = engine->thread_count;
+
+    engine->io_most = count > 4 ? count - 1 : count;
+    engine->direction_most = engine->io_most > 1 ? engine->io_most - 1 : 1;
 }
 
 static int threads_start(struct engine *engine, const struct engine_config *config)
@@ -65,7 +119,15 @@ static int threads_start(struct engine *engine, const struct engine_config *conf
         log_line(engine->log, SPILLWAY_LOG_WARN,
                  "I/O runs on %u of %u threads: %s (see RLIMIT_NPROC, pids.max and RLIMIT_AS)",
                  engine->thread_count, wanted, strerrordesc_np(-rc));
+    pthread_mutex_lock(&engine->lock);
+    limits_set_locked(engine);
+    pthread_mutex_unlock(&engine->lock);
     return 0;
+}
+
+static unsigned threads_share(const struct engine *engine)
+{
+    return engine->direction_most > 1 ? engine->direction_most / 2 : 1;
 }
 
 static void threads_wake(struct engine *engine, bool all)
@@ -84,7 +146,7 @@ static void threads_release(struct engine *engine)
 static void threads_tuning(const struct engine *engine, enum job_op op, struct engine_tuning *out)
 {
     (void)op;
-    *out = (struct engine_tuning){.depth = engine->thread_count};
+    *out = (struct engine_tuning){.depth = engine->direction_most};
 }
 
 const struct engine_ops engine_threads_ops = {
@@ -92,5 +154,7 @@ const struct engine_ops engine_threads_ops = {
     .start = threads_start,
     .wake = threads_wake,
     .release = threads_release,
+    .has_room = threads_have_room,
+    .share = threads_share,
     .tuning = threads_tuning,
 };

@@ -7,7 +7,7 @@
  * Each request in flight has a slot, and there are no more slots than places in the submission
  * queue. So there is always a free place, and completions, which have room for twice as many,
  * cannot overflow. How many slots may be in use, and how large a request is, a calibration says
- * for each direction.
+ * for each direction. Beyond that, what hangs leaves room to others: see has_room().
  */
 #include <errno.h>
 
@@ -30,7 +30,9 @@ enum {
     /* Refused submissions in a row before the requests concerned are done without the ring. */
     SUBMIT_TRIES_MAX = 100,
     OPERATIONS = IORING_OP_WRITE + 1, /* up to the highest-numbered one that we need */
-    NO_SLOT = ENGINE_DEPTH_MAX,
+    NO_SLOT = ENGINE_SLOTS_MAX,
+    /* Jobs of one direction that are prepared and not all issued; more are not taken. */
+    PARKED_MAX = 8,
 };
 /* So long jobs are prepared, or completed, before the other side gets its turn: both may copy or
  * sum up data. What is prepared waits even less where the device has nothing to do. */
@@ -47,11 +49,21 @@ struct slot {
     unsigned next; /* in the list of free or of paused slots; NO_SLOT: the last */
 };
 
+/* One direction of one file. */
+struct stream {
+    struct job *first, *last; /* prepared, and not all of them issued yet; urgent ones first */
+    unsigned used;            /* slots */
+    unsigned urgent;          /* of these: of urgent jobs */
+};
+
 /* Writes and reads apart. */
 struct direction {
     struct calibration calibration;
-    unsigned used;        /* slots */
-    uint64_t ended_bytes; /* requests that have ended in this turn */
+    struct stream streams[ENGINE_FILES_MAX];
+    unsigned parked;       /* jobs in streams */
+    unsigned used;         /* slots */
+    uint64_t flight_bytes; /* of these */
+    uint64_t ended_bytes;  /* requests that have ended in this turn */
     unsigned ended_requests;
 };
 enum { WRITES, READS, DIRECTIONS };
@@ -71,7 +83,6 @@ struct uring {
     bool broken; /* the ring is refused for good: jobs go on without it */
     bool must_pause;       /* the ring refused something in this round */
     unsigned submit_tries; /* refusals in a row */
-    struct job *current;   /* prepared, and not all of it issued yet */
     unsigned ended_jobs;   /* complete, and not yet told to the engine */
     unsigned used;         /* slots with a request */
     uint64_t flight_bytes; /* of these */
@@ -81,8 +92,8 @@ struct uring {
     unsigned first_paused;
     uint64_t resume_ns; /* when the paused ones are issued again */
     struct direction directions[DIRECTIONS];
-    unsigned unsent[ENGINE_DEPTH_MAX];
-    struct slot slots[ENGINE_DEPTH_MAX];
+    unsigned unsent[ENGINE_SLOTS_MAX];
+    struct slot slots[ENGINE_SLOTS_MAX];
 };
 
 static struct direction *direction_of(struct uring *uring, enum job_op op)
@@ -90,10 +101,37 @@ static struct direction *direction_of(struct uring *uring, enum job_op op)
     return &uring->directions[op == JOB_READ ? READS : WRITES];
 }
 
-static bool has_room(struct uring *uring, enum job_op op)
+static struct stream *stream_of(struct uring *uring, enum job_op op, unsigned file)
 {
-    return calibration_has_room(&direction_of(uring, op)->calibration, uring->used,
-                                uring->flight_bytes);
+    return &direction_of(uring, op)->streams[file % ENGINE_FILES_MAX];
+}
+
+/*
+ * Room for one more request. Both directions share what may be in flight, but half of it is each
+ * one's own. A file of which nothing is in flight has room whatever the others do, and so has an
+ * urgent read where no other is: requests that hang keep nobody else waiting.
+ */
+static bool has_room(struct uring *uring, enum job_op op, unsigned file, bool urgent)
+{
+    const struct direction *direction = direction_of(uring, op);
+    const struct calibration *calibration = &direction->calibration;
+    const struct stream *stream = stream_of(uring, op, file);
+
+    if (stream->used == 0)
+        return true;
+    if (calibration_has_room(calibration, direction->used, direction->flight_bytes) &&
+        (calibration_has_room(calibration, uring->used, uring->flight_bytes) ||
+         calibration_has_room(calibration, 2 * direction->used, 2 * direction->flight_bytes)))
+        return true;
+    return urgent && op == JOB_READ && stream->urgent == 0 && calibration->forced_depth == 0;
+}
+
+static bool uring_has_room(struct engine *engine, const struct job *job)
+{
+    struct uring *uring = engine->state;
+
+    return job->op == JOB_WORK || (direction_of(uring, job->op)->parked < PARKED_MAX &&
+                                   has_room(uring, job->op, job->file, job->urgent));
 }
 
 /* --- the ring --- */
@@ -136,7 +174,7 @@ static int ring_make(struct uring *uring, unsigned flags)
 {
     int rc = uring->engine->os->ring_allowed();
 
-    return rc < 0 ? rc : io_uring_queue_init(ENGINE_DEPTH_MAX, &uring->ring, flags);
+    return rc < 0 ? rc : io_uring_queue_init(ENGINE_SLOTS_MAX, &uring->ring, flags);
 }
 
 /*
@@ -212,26 +250,54 @@ fail_check:
 
 /* --- slots --- */
 
+/* A prepared job waits to be issued. */
+static void park(struct uring *uring, struct job *job)
+{
+    struct stream *stream = stream_of(uring, job->op, job->file);
+
+    job->prev = job->urgent ? NULL : stream->last;
+    job->next = job->urgent ? stream->first : NULL;
+    *(job->prev != NULL ? &job->prev->next : &stream->first) = job;
+    *(job->next != NULL ? &job->next->prev : &stream->last) = job;
+    direction_of(uring, job->op)->parked++;
+}
+
+static void unpark(struct uring *uring, struct job *job)
+{
+    struct stream *stream = stream_of(uring, job->op, job->file);
+
+    *(job->prev != NULL ? &job->prev->next : &stream->first) = job->next;
+    *(job->next != NULL ? &job->next->prev : &stream->last) = job->prev;
+    job->next = job->prev = NULL;
+    direction_of(uring, job->op)->parked--;
+}
+
 /* The slot is free before `complete` runs: the job may come back through it. */
 static void slot_finish(struct uring *uring, unsigned index, int error)
 {
     struct slot *slot = &uring->slots[index];
     struct job *job = slot->request.job;
     struct direction *direction = direction_of(uring, job->op);
+    struct stream *stream = stream_of(uring, job->op, job->file);
 
     slot->next = uring->first_free;
     uring->first_free = index;
     uring->used--;
     uring->flight_bytes -= slot->bytes;
     direction->used--;
+    direction->flight_bytes -= slot->bytes;
+    stream->used--;
+    stream->urgent -= job->urgent;
     direction->ended_bytes += slot->bytes;
     direction->ended_requests++;
     job->requests--;
     if (error < 0 && job->result == 0)
         job->result = error;
-    if (job == uring->current && job->result < 0)
-        uring->current = NULL; /* the rest of it is not issued any more */
-    if (job != uring->current && job->requests == 0) {
+    if (job->issued < job->len && job->result < 0) {
+        unpark(uring, job); /* the rest of it is not issued any more */
+        job->issued = job->len;
+    }
+    if (job->issued == job->len && job->requests == 0) {
         engine_complete(job);
         uring->ended_jobs++;
     }
@@ -296,10 +362,10 @@ static size_t request_end(struct uring *uring, const struct job *job)
     return job->issued + (bytes + unit - 1) / unit * unit;
 }
 
-static void issue_request(struct uring *uring)
+static void issue_request(struct uring *uring, struct job *job)
 {
-    struct job *job = uring->current;
     struct direction *direction = direction_of(uring, job->op);
+    struct stream *stream = stream_of(uring, job->op, job->file);
     unsigned index = uring->first_free;
     struct slot *slot = &uring->slots[index];
 
@@ -309,26 +375,50 @@ static void issue_request(struct uring *uring)
     uring->used++;
     uring->flight_bytes += slot->bytes;
     direction->used++;
+    direction->flight_bytes += slot->bytes;
+    stream->used++;
+    stream->urgent += job->urgent;
     calibration_void(
         &uring->directions[direction == &uring->directions[READS] ? WRITES : READS].calibration);
     job->issued = slot->request.end;
     job->requests++;
     if (job->issued == job->len)
-        uring->current = NULL;
+        unpark(uring, job);
     slot_issue(uring, index);
 }
 
-/* The first pending job, if there is room for it. What has ended is told in passing. */
+/* Issues what is prepared, as far as there is room. */
+static bool issue_parked(struct uring *uring)
+{
+    bool moved = false;
+    unsigned i, file;
+
+    for (i = 0; i < DIRECTIONS; i++) {
+        struct direction *direction = &uring->directions[i];
+
+        for (file = 0; direction->parked > 0 && file < ENGINE_FILES_MAX; file++) {
+            const struct job *job;
+
+            while ((job = direction->streams[file].first) != NULL &&
+                   has_room(uring, job->op, job->file, job->urgent)) {
+                issue_request(uring, direction->streams[file].first);
+                moved = true;
+            }
+        }
+    }
+    return moved;
+}
+
+/* The pending job that goes next, if there is room for one. What has ended is told in passing. */
 static struct job *take_job(struct uring *uring)
 {
     struct engine *engine = uring->engine;
-    struct job *job = NULL;
+    struct job *job;
 
     pthread_mutex_lock(&engine->lock);
     engine_ended_locked(engine, uring->ended_jobs);
     uring->ended_jobs = 0;
-    if (engine->first != NULL && has_room(uring, engine->first->op))
-        job = engine_take_locked(engine);
+    job = engine_take_locked(engine);
     pthread_mutex_unlock(&engine->lock);
     return job;
 }
@@ -344,12 +434,7 @@ static bool fill(struct uring *uring)
     for (;;) {
         uint64_t turn_ns = uring->in_kernel > 0 ? TURN_NS : TURN_DRY_NS;
 
-        while (uring->current != NULL && has_room(uring, uring->current->op)) {
-            issue_request(uring);
-            moved = true;
-        }
-        if (uring->current != NULL)
-            break;
+        moved |= issue_parked(uring);
         if (moved && os->clock_ns() - start_ns >= turn_ns)
             break;
         job = take_job(uring);
@@ -357,7 +442,7 @@ static bool fill(struct uring *uring)
             break;
         moved = true;
         if (engine_prepare(uring->engine, job)) {
-            uring->current = job;
+            park(uring, job);
         } else {
             engine_complete(job);
             uring->ended_jobs++;
@@ -376,7 +461,7 @@ static void submission_withdraw(struct uring *uring)
 {
     struct io_uring_sq *sq = &uring->ring.sq;
     unsigned count = uring->unsent_count, i;
-    unsigned indexes[ENGINE_DEPTH_MAX];
+    unsigned indexes[ENGINE_SLOTS_MAX];
 
     sq->sqe_head = sq->sqe_tail = *sq->khead;
     *sq->ktail = *sq->khead;
@@ -539,7 +624,7 @@ static bool leave_ring(struct uring *uring)
     while (poll(&end, 1, -1) < 0)
         ;
     uring->in_kernel = 0;
-    for (i = 0; i < ENGINE_DEPTH_MAX; i++) {
+    for (i = 0; i < ENGINE_SLOTS_MAX; i++) {
         if (uring->slots[i].in_kernel) {
             uring->slots[i].in_kernel = false;
             slot_run(uring, i);
@@ -579,14 +664,16 @@ static void sleep_for_news(struct uring *uring)
     engine_count_wakeup(uring->engine);
 }
 
-/* Sleeps, and lets the calibrations know: `full`: there is more to do, but no room for it. */
-static void sleep_and_tell(struct uring *uring, bool full)
+/* Sleeps, and lets the calibrations know. `full`: directions with more to do, but no room for it.
+ */
+static void sleep_and_tell(struct uring *uring, unsigned full_directions)
 {
     const struct os *os = uring->engine->os;
     struct direction *writes = &uring->directions[WRITES], *reads = &uring->directions[READS];
     struct direction *only = writes->used == 0 ? reads : writes;
 
-    full = full && uring->used == only->used && !uring->must_pause;
+    bool full = (full_directions >> (only == writes ? WRITES : READS) & 1) &&
+                uring->used == only->used && !uring->must_pause;
     if (!full) {
         calibration_void(&writes->calibration);
         calibration_void(&reads->calibration);
@@ -601,34 +688,82 @@ static void sleep_and_tell(struct uring *uring, bool full)
     }
 }
 
+/* A new job that has no room waits for a completion, and needs not wake us. With the engine's lock
+ * held. */
+static void lines_listen(struct uring *uring)
+{
+    struct engine *engine = uring->engine;
+    unsigned op, file;
+
+    for (op = JOB_READ; op <= JOB_WRITE; op++) {
+        bool parked = direction_of(uring, op)->parked >= PARKED_MAX;
+
+        for (file = 0; file < engine->files; file++) {
+            struct job_line *line = &engine->lines[op][file];
+
+            line->deaf = parked || !has_room(uring, op, file, false);
+            line->deaf_urgent = parked || !has_room(uring, op, file, true);
+        }
+    }
+}
+
+/* Whether some prepared job can be issued. */
+static bool parked_has_room(struct uring *uring)
+{
+    unsigned i, file;
+
+    for (i = 0; i < DIRECTIONS; i++) {
+        struct direction *direction = &uring->directions[i];
+
+        for (file = 0; direction->parked > 0 && file < ENGINE_FILES_MAX; file++) {
+            const struct job *job = direction->streams[file].first;
+
+            if (job != NULL && has_room(uring, job->op, job->file, job->urgent))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Those with jobs that wait, as a mask. With the engine's lock held. */
+static unsigned waiting_directions(const struct uring *uring)
+{
+    const struct engine *engine = uring->engine;
+    unsigned mask = 0;
+
+    if (uring->directions[WRITES].parked > 0 || engine_has_pending_locked(engine, JOB_WRITE))
+        mask |= 1u << WRITES;
+    if (uring->directions[READS].parked > 0 || engine_has_pending_locked(engine, JOB_READ))
+        mask |= 1u << READS;
+    return mask;
+}
+
 /* Sleeps while there is nothing to do; false when the engine closes and all is done. */
 static bool wait_for_work(struct uring *uring)
 {
     struct engine *engine = uring->engine;
-    const struct job *next;
-    bool ends, wanted;
+    unsigned waiting;
+    bool ends;
 
     pthread_mutex_lock(&engine->lock);
     engine_ended_locked(engine, uring->ended_jobs);
     uring->ended_jobs = 0;
-    next = uring->current != NULL ? uring->current : engine->first;
-    ends = engine->closing && next == NULL && uring->used == 0;
-    if (ends || (next != NULL && has_room(uring, next->op))) {
+    waiting = waiting_directions(uring);
+    ends = engine->closing && waiting == 0 && uring->used == 0 &&
+           !engine_has_pending_locked(engine, JOB_WORK);
+    if (ends || parked_has_room(uring) || engine_find_locked(engine) != NULL) {
         pthread_mutex_unlock(&engine->lock);
         return !ends;
     }
-    /* Without room a new job has to wait for a completion, and needs not wake us. */
-    wanted = next == NULL && (has_room(uring, JOB_READ) || has_room(uring, JOB_WRITE));
-    engine->sleepers = wanted ? 1 : 0;
+    lines_listen(uring);
+    engine->sleepers = 1;
     pthread_mutex_unlock(&engine->lock);
 
-    sleep_and_tell(uring, next != NULL);
+    sleep_and_tell(uring, waiting);
 
-    if (wanted) {
-        pthread_mutex_lock(&engine->lock);
-        engine_awake_locked(engine);
-        pthread_mutex_unlock(&engine->lock);
-    }
+    pthread_mutex_lock(&engine->lock);
+    engine_awake_locked(engine);
+    pthread_mutex_unlock(&engine->lock);
     return true;
 }
 
@@ -692,7 +827,7 @@ static void uring_init(struct uring *uring, struct engine *engine,
     unsigned i;
 
     uring->engine = engine;
-    for (i = 0; i < ENGINE_DEPTH_MAX; i++)
+    for (i = 0; i < ENGINE_SLOTS_MAX; i++)
         uring->slots[i].next = i + 1;
     uring->first_free = 0;
     uring->first_paused = NO_SLOT;
@@ -709,6 +844,7 @@ static int uring_start(struct engine *engine, const struct engine_config *config
     if (uring == NULL)
         return -ENOMEM;
     uring_init(uring, engine, config);
+    engine->state = uring;
     rc = engine->os->eventfd(0, EFD_CLOEXEC);
     if (rc < 0)
         goto fail_eventfd;
@@ -720,7 +856,6 @@ static int uring_start(struct engine *engine, const struct engine_config *config
     if (rc < 0)
         goto fail_ring;
     engine->thread_count = 1;
-    engine->state = uring;
     return 0;
 
 fail_ring:
@@ -752,6 +887,13 @@ static void uring_tuning(const struct engine *engine, enum job_op op, struct eng
     out->measured = atomic_load_explicit(&calibration->measured, memory_order_relaxed);
 }
 
+/* What is kept for others is enough. */
+static unsigned uring_share(const struct engine *engine)
+{
+    (void)engine;
+    return ENGINE_DEPTH_MAX;
+}
+
 static void uring_release(struct engine *engine)
 {
     struct uring *uring = engine->state;
@@ -769,7 +911,20 @@ static int uring_start(struct engine *engine, const struct engine_config *config
     return -ENOSYS;
 }
 
-/* Never called, since none was started. */
+/* None of these is ever called, since none was started. */
+static bool uring_has_room(struct engine *engine, const struct job *job)
+{
+    (void)engine;
+    (void)job;
+    return true;
+}
+
+static unsigned uring_share(const struct engine *engine)
+{
+    (void)engine;
+    return 1;
+}
+
 static void uring_wake(struct engine *engine, bool all)
 {
     (void)engine;
@@ -795,5 +950,7 @@ const struct engine_ops engine_uring_ops = {
     .start = uring_start,
     .wake = uring_wake,
     .release = uring_release,
+    .has_room = uring_has_room,
+    .share = uring_share,
     .tuning = uring_tuning,
 };

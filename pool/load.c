@@ -283,6 +283,9 @@ int run_load(struct run *run, bool head)
             memory_remove(run);
             run->flight = flight;
             run->state = RUN_READING;
+            if (place ==
+                PLACE_DISK) /* so that the engine knows whom a device that hangs concerns */
+                flight->pieces.first.job.file = run_extent(run, 0)->dir;
         }
         pthread_mutex_unlock(&pool->lock);
         if (moved) {

@@ -23,12 +23,15 @@ static void lane_init(struct lane *lane, struct pieces *pieces, enum job_op op)
 
 /* ---- lanes ---- */
 
-/* So many at most: pieces on their way are bounded by the window. */
+/* So many at most: pieces on their way are bounded by the window, and a device that hangs may not
+ * take the whole engine with the pieces of one. */
 static unsigned lanes_allowed(const struct pieces *pieces)
 {
     uint64_t most = pieces->pool->window_bytes / 2 / RUN_MAX_BYTES;
     if (most > LANES_MAX)
         most = LANES_MAX;
+    if (most > engine_share(pieces->pool->engine))
+        most = engine_share(pieces->pool->engine);
     return (unsigned)(most < pieces->count ? most : pieces->count);
 }
 
@@ -56,6 +59,7 @@ static void lanes_launch(struct pieces *pieces, struct lane *running)
 {
     struct spw_pool *pool = pieces->pool;
     enum job_op op = running->job.op;
+    unsigned file = running->job.file; /* most likely */
     lanes_make(pieces);
     pthread_mutex_lock(&pool->lock);
     if (running != &pieces->first)
@@ -63,6 +67,9 @@ static void lanes_launch(struct pieces *pieces, struct lane *running)
     for (unsigned i = 0; i < pieces->lanes; i++)
         if (&pieces->more[i] != running)
             lane_init(&pieces->more[i], pieces, op);
+    pieces->first.job.file = file;
+    for (unsigned i = 0; i < pieces->lanes; i++)
+        pieces->more[i].job.file = file;
     pieces->moving = pieces->lanes + 1;
     /* All with the lock held: a lane that fails may not end the whole meanwhile. */
     if (running != &pieces->first)

@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -940,7 +941,7 @@ TEST_BOTH(idle_threads_stay_asleep)
 {
     unsigned char *buffer = map_buffer(MIB);
     struct task gates[ENGINE_THREADS_MAX];
-    unsigned count = kind == ENGINE_THREADS ? ENGINE_THREADS_MAX : 1, i;
+    unsigned count = kind == ENGINE_THREADS ? ENGINE_THREADS_MAX - 2 : 1, i; /* may write */
     long before[ENGINE_THREADS_MAX];
     struct rig rig;
 
@@ -970,6 +971,168 @@ TEST_BOTH(idle_threads_stay_asleep)
     }
     rig_close(&rig);
     munmap(buffer, MIB);
+}
+
+/* --- requests that hang --- */
+
+/* Writes to a full pipe wait, reads from an empty one too. Both hang until hung_let_go(). */
+struct hung {
+    int ends[2];
+};
+
+static void hung_open(struct hung *hung, bool full)
+{
+    static const char data[64 * KIB];
+
+    cr_assert_eq(pipe2(hung->ends, O_CLOEXEC), 0);
+    if (!full)
+        return;
+    cr_assert_geq(fcntl(hung->ends[1], F_SETFL, O_NONBLOCK), 0);
+    while (write(hung->ends[1], data, sizeof(data)) > 0)
+        ;
+    cr_assert_geq(fcntl(hung->ends[1], F_SETFL, 0), 0);
+}
+
+static void hung_let_go(struct hung *hung)
+{
+    close(hung->ends[0]);
+    close(hung->ends[1]);
+}
+
+static bool rig_gate_reached(struct rig *rig)
+{
+    bool reached;
+
+    pthread_mutex_lock(&rig->lock);
+    reached = rig->gate_reached;
+    pthread_mutex_unlock(&rig->lock);
+    return reached;
+}
+
+/* Where the second file hangs with `op`, and the third is like the first. */
+static void rig_open_hung(struct rig *rig, enum engine_kind kind, struct hung *hung, enum job_op op)
+{
+    int fds[3], rc;
+
+    rig_init(rig);
+    hung_open(hung, op == JOB_WRITE);
+    fds[0] = fds[2] = rig->fd;
+    fds[1] = hung->ends[op == JOB_WRITE];
+    struct engine_config config = {
+        .os = &fault_os,
+        .allocator = &fault_allocator,
+        .log = &rig->log,
+        .kind = kind,
+        .fds = fds,
+        .fd_count = 3,
+    };
+    rc = engine_open(&config, &rig->engine, &rig->why);
+    cr_assert_eq(rc, 0, "engine_open: %d", rc);
+}
+
+static void some_hang(enum engine_kind kind, enum job_op op, const enum job_op *others,
+                      const unsigned *files, unsigned count, bool urgent)
+{
+    enum { HUNG = 24 };
+    unsigned char *buffer = map_buffer(2 * MIB), *other = map_buffer(MIB);
+    struct task tasks[HUNG], more;
+    struct hung hung;
+    struct rig rig;
+    unsigned i;
+
+    signal(SIGPIPE, SIG_IGN);
+    rig_open_hung(&rig, kind, &hung, op);
+    cr_assert_eq(pwrite(rig.fd, other, MIB, 0), MIB);
+    for (i = 0; i < HUNG; i++) {
+        task_io(&tasks[i], &rig, op, buffer, 2 * MIB, 0);
+        tasks[i].job.file = 1;
+        tasks[i].job.align = 1;
+        if (kind == ENGINE_THREADS) /* pread and pwrite refuse pipes */
+            tasks[i].job.prepare = gate_prepare;
+        engine_submit(rig.engine, &tasks[i].job, false);
+    }
+    while (kind == ENGINE_THREADS ? !rig_gate_reached(&rig) : engine_oldest_ns(rig.engine) == 0)
+        (void)poll(NULL, 0, 1);
+    (void)poll(NULL, 0, 20); /* so that it sleeps, mostly */
+    for (i = 0; i < count; i++) {
+        task_io(&more, &rig, others[i], other, 64 * KIB, 0);
+        more.job.file = files[i];
+        engine_submit(rig.engine, &more.job, urgent);
+        rig_wait(&rig, i + 1); /* or it hangs */
+        cr_assert_eq(more.job.result, 0);
+    }
+    hung_let_go(&hung);
+    gate_open(&rig);
+    rig_wait(&rig, HUNG + count);
+    rig_close(&rig);
+    munmap(buffer, 2 * MIB);
+    munmap(other, MIB);
+}
+
+TEST_BOTH(writes_that_hang_leave_room_for_reads_and_work)
+{
+    static const enum job_op others[] = {JOB_READ, JOB_WORK, JOB_READ, JOB_READ};
+    static const unsigned files[] = {0, 0, 2, 0};
+
+    some_hang(kind, JOB_WRITE, others, files, 4, false);
+    some_hang(kind, JOB_WRITE, others, files, 4, true);
+}
+
+TEST_BOTH(reads_that_hang_leave_room_for_writes_and_other_files)
+{
+    static const enum job_op others[] = {JOB_WRITE, JOB_WORK, JOB_READ, JOB_READ};
+    static const unsigned files[] = {0, 0, 2, 0};
+
+    some_hang(kind, JOB_READ, others, files, 4, false);
+    some_hang(kind, JOB_READ, others, files, 4, true);
+}
+
+/* The ring is full of reads of a file that hangs; one of them that is hurried, or comes as urgent,
+ * is issued all the same, with the thread asleep. */
+static void issued_though_full(bool hurried)
+{
+    enum { HUNG = 24 };
+    unsigned char *buffer = map_buffer(2 * MIB);
+    struct task tasks[HUNG + 1];
+    struct hung hung;
+    struct rig rig;
+    unsigned i;
+
+    rig_open_hung(&rig, ENGINE_IO_URING, &hung, JOB_READ);
+    for (i = 0; i < HUNG; i++) {
+        task_io(&tasks[i], &rig, JOB_READ, buffer, 2 * MIB, 0);
+        tasks[i].job.file = 1;
+        tasks[i].job.align = 1;
+        engine_submit(rig.engine, &tasks[i].job, false);
+    }
+    while (!engine_is_pending(rig.engine, &tasks[HUNG - 1].job) || engine_now(&rig).syscalls == 0)
+        (void)poll(NULL, 0, 1);
+    (void)poll(NULL, 0, 20); /* so that it sleeps, mostly */
+    cr_assert(engine_is_pending(rig.engine, &tasks[HUNG - 1].job));
+    if (hurried) {
+        engine_hurry(rig.engine, &tasks[HUNG - 1].job);
+        i = HUNG - 1;
+    } else {
+        task_io(&tasks[HUNG], &rig, JOB_READ, buffer, 2 * MIB, 0);
+        tasks[HUNG].job.file = 1;
+        tasks[HUNG].job.align = 1;
+        engine_submit(rig.engine, &tasks[HUNG].job, true);
+        i = HUNG;
+    }
+    while (engine_is_pending(rig.engine, &tasks[i].job)) /* or it hangs */
+        (void)poll(NULL, 0, 1);
+    close(hung.ends[1]);
+    rig_wait(&rig, hurried ? HUNG : HUNG + 1);
+    close(hung.ends[0]);
+    rig_close(&rig);
+    munmap(buffer, 2 * MIB);
+}
+
+Test(engine_uring, an_urgent_read_has_room_among_reads_that_hang)
+{
+    need_ring();
+    issued_though_full(false);
+    issued_though_full(true);
 }
 
 /* --- opening --- */
@@ -1360,7 +1523,7 @@ static void count_flight(void *context)
     struct flight_watch *watch = context;
     unsigned i, count = 0;
 
-    for (i = 0; i < ENGINE_DEPTH_MAX; i++)
+    for (i = 0; i < ENGINE_SLOTS_MAX; i++)
         count += atomic_load(&watch->rig->engine->request_start_ns[i]) != 0;
     if (count > watch->most)
         watch->most = count;

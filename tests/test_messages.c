@@ -68,7 +68,7 @@ Test(messages, fewer_threads)
 
     fault_fail(FAULT_THREAD, 1, FAULT_ALWAYS, -EAGAIN);
     open_expecting(settings, 0);
-    expect_line("I/O runs on 1 of 4 threads: Resource temporarily unavailable", 1);
+    expect_line("I/O runs on 1 of 6 threads: Resource temporarily unavailable", 1);
 }
 
 /* Settings of a tier that there is none of do nothing, which nobody who gave them expects. */
