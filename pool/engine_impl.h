@@ -66,15 +66,15 @@ struct engine {
     uint64_t ended;        /* guarded by lock: jobs that have left `outstanding` for good */
     /* Lines, their links and each job's `pending` are guarded by lock. */
     struct job_line lines[JOB_OPS][ENGINE_FILES_MAX];
-    unsigned files;           /* lines of each kind in use; constant */
-    uint64_t submitted;       /* guarded by lock */
-    unsigned io_most;         /* guarded by lock: the threads engine's limits of I/O in all */
-    unsigned direction_most;  /* the same, of one direction */
-    unsigned busy[JOB_OPS];   /* guarded by lock: threads that run such jobs */
-    unsigned sleepers;        /* guarded by lock */
-    unsigned woken;           /* guarded by lock: sleepers that were called and have not come yet */
-    unsigned started;         /* guarded by lock: threads that took a number */
-    _Atomic unsigned corks;   /* nobody is woken meanwhile */
+    unsigned files;          /* lines of each kind in use; constant */
+    uint64_t submitted;      /* guarded by lock */
+    unsigned io_most;        /* of the threads, that do I/O at most; constant once there are jobs */
+    unsigned direction_most; /* the same, of one direction */
+    unsigned busy[JOB_OPS];  /* guarded by lock: threads that run such jobs */
+    unsigned sleepers;       /* guarded by lock */
+    unsigned woken;          /* guarded by lock: sleepers that were called and have not come yet */
+    unsigned started;        /* guarded by lock: threads that took a number */
+    _Atomic unsigned corks;  /* nobody is woken meanwhile */
     _Atomic unsigned unwoken; /* of `woken`: still to be woken */
     bool closing;             /* guarded by lock */
 
