@@ -169,16 +169,19 @@ no_fallback() {
     can_uring || export SPILLWAY_ENGINE=threads
 }
 
-# Waits until left_of, the test's own, prints nothing any more of what a process may have left.
+# Waits until left_of, the test's own, prints nothing any more of what a process may have left. Who
+# has waited in vain once does not wait as long again: the script's own time is bounded too.
+left_patience_s=60
 nothing_left() { # pid
-    local try left
-    for try in $(seq 600); do
-        left=$(left_of "$1")
-        [ -z "$left" ] && return 0
+    local left end=$((SECONDS + left_patience_s))
+    while left=$(left_of "$1") && [ -n "$left" ]; do
+        if [ $SECONDS -ge $end ]; then
+            echo "left behind after $left_patience_s s: $left"
+            left_patience_s=5
+            return 1
+        fi
         sleep 0.1
     done
-    echo "left behind: $left"
-    return 1
 }
 
 is_root() {

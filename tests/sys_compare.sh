@@ -10,7 +10,8 @@ is_root || skip "memory cgroups and swap space need root"
 cgroup_open || skip "$cgroup_why"
 cleanups+=(cgroup_close)
 groups=$(dirname "$cgroup_dir")
-devices_before=$(ls /sys/block)
+device= # of zram, with its number
+device_inode=
 
 small=("$spillbench" compare --dir "$work/scratch" --pairs 1 --chunk 64KiB --total 96MiB
     --limit 64MiB --threshold 16MiB --head-reserve 4MiB --warm 8MiB --quiet)
@@ -19,13 +20,15 @@ compare() { # option...
     "${small[@]}" "$@"
 }
 
-# What a run may have left: files, swap space, devices, groups, processes.
+# What a run may have left: files, swap space, its zram device, groups, processes. Only of ours: others
+# on this machine come and go as they like.
 left_of() { # pid
     ls -A "$work/scratch"
     grep -F "$work/scratch" /proc/swaps
-    diff <(echo "$devices_before") <(ls /sys/block) | grep zram
+    [ -n "$device" ] && [ "$(stat -Lc %i "$device" 2>/dev/null)" = "$device_inode" ] && echo "$device"
     ls "$groups" | grep "^spillbench-$1-"
     pgrep -f -- "--dir $work/scratch"
+    true
 }
 
 has_row() { # contender
@@ -82,21 +85,43 @@ else
 fi
 
 # ---- killed in the middle ----
-starts() { # contender, what its swap space is called
-    local try
+# Whose turn it is at swap space: a lock on /proc/swaps. No other spillbench has any meanwhile.
+has_turn() { # pid
+    awk -v pid="$1" '$2 == "FLOCK" && $4 == "WRITE" && $5 == pid { found = 1 } END { exit !found }' \
+        /proc/locks
+}
+
+# The swap space in use that is ours; a zram device may have its usual name, but comes before all that
+# the machine itself uses.
+swap_of() { # contender
+    if [ "$1" = swap ]; then
+        awk -v dir="$work/scratch/" 'index($1, dir) == 1 { print $1 }' /proc/swaps
+    else
+        awk '$1 ~ /zram/ && $NF == 32767 { print $1 }' /proc/swaps
+    fi
+}
+
+# Runs a contender; succeeds when its swap space is in use. Sets pid and, for zram, device.
+starts() { # contender
+    local end=$((SECONDS + 60)) name
+    device=
     "${small[@]}" --contenders "$1" --total 256MiB --warm 1MiB >"$work/report.txt" 2>&1 &
     pid=$!
-    for try in $(seq 3000); do
-        grep -q "$2" /proc/swaps && return
-        kill -0 $pid 2>/dev/null || break
+    while [ $SECONDS -lt $end ] && kill -0 $pid 2>/dev/null; do
+        name=$(swap_of "$1")
+        if [ -n "$name" ] && has_turn $pid; then
+            [ "$1" = swap ] && return
+            device=/sys/dev/block/$(stat -Lc '%t %T' "$name" | (read -r a b && echo $((16#$a)):$((16#$b))))
+            device_inode=$(stat -Lc %i "$device" 2>/dev/null) && return
+        fi
         sleep 0.02
     done
     return 1
 }
 
-killed() { # signal, contender, what its swap space is called
+killed() { # signal, contender
     local found=
-    starts "$2" "$3" && found=1
+    starts "$2" && found=1
     kill -"$1" $pid 2>/dev/null
     wait $pid 2>/dev/null
     if [ -z "$found" ]; then
@@ -106,16 +131,26 @@ killed() { # signal, contender, what its swap space is called
     fi
     check "nothing is left of $2 after SIG$1" nothing_left $pid
 }
-killed TERM swap "$work/scratch"
-killed KILL swap "$work/scratch"
-killed TERM zram zram
-killed KILL zram zram
+killed TERM swap
+killed KILL swap
+killed TERM zram
+killed KILL zram
+
+# The same of a device whose run came to its end.
+if starts zram; then
+    check "zram to its end" wait $pid
+    check "nothing is left of zram" nothing_left $pid
+else
+    wait $pid
+    pass_over "zram to its end" "there was no swap space to see"
+fi
+device=
 
 # Only the run, not the program that measures it.
-if starts swap "$work/scratch"; then
-    for try in $(seq 3000); do
+if starts swap; then
+    while kill -0 $pid 2>/dev/null; do
         run=$(cat "$groups/spillbench-$pid"-*/cgroup.procs 2>/dev/null)
-        [ -n "$run" ] && kill -KILL "$run" && break
+        [ -n "$run" ] && kill -KILL $run && break
         sleep 0.02
     done
     wait $pid
