@@ -95,6 +95,8 @@ measures() { # rows, command...
 }
 check "scale measures" measures 20 scale --depth 10000 --queues 10 --threads 2 --operations 5000 \
     --pairs 1 --disk 256MiB
+check "where nothing should spill, nothing does, or that is told" \
+    grep -Eq 'nothing spills +512 .* 2 MiB|nothing spills.*left out, it did' "$work/report.txt"
 check "latency measures" measures 6 latency --bytes 64MiB
 check "latency measures chunks on the heap" measures 6 latency --bytes 64MiB --heap --chunk 1KiB
 check "tiers measures" measures 5 tiers --bytes 64MiB --pairs 1

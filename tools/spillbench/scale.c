@@ -54,6 +54,9 @@ struct run {
     enum axis axis;
 };
 
+/* What may stand where nothing spills. */
+static const uint64_t resident_most_bytes = UINT64_C(1) << 30;
+
 static bool one_point(const struct run *run, const struct scale_point *point, double x,
                       struct curve *extend, struct curve *drain)
 {
@@ -65,6 +68,13 @@ static bool one_point(const struct run *run, const struct scale_point *point, do
         report_note(run->report, "%s, %s %.0f: %s", kind_names[point->kind],
                     axis_text[run->axis].label, x, why);
         return false;
+    }
+    if (point->kind == SCALE_RESIDENT && cost.spilled_bytes > 0) {
+        report_note(run->report,
+                    "%s, %s %.0f: left out, it did spill: this machine's memory is not enough for "
+                    "such a budget",
+                    kind_names[point->kind], axis_text[run->axis].label, x);
+        return true;
     }
     row_begin(run->table);
     cell_text(run->table, "%s", kind_names[point->kind]);
@@ -80,12 +90,15 @@ static bool one_point(const struct run *run, const struct scale_point *point, do
     return true;
 }
 
-/* What stands, and what passes in a round, may not be more than this in all (and so on disk). */
+/*
+ * What stands, and, where it spills, what passes in a round, may not be more than this in all (and
+ * so on disk). A budget for all that stands must be one that the machine can give.
+ */
 static void bound_bytes(struct scale_point *point, uint64_t most_bytes)
 {
     uint64_t most = most_bytes / point->entry_bytes / point->threads;
 
-    if (point->kind == SCALE_SPILLING && point->depth > most)
+    if (point->kind != SCALE_PLAIN && point->depth > most)
         point->depth = most ? most : 1;
     if (point->kind == SCALE_SPILLING && point->operations > most)
         point->operations = most ? most : 1;
@@ -134,7 +147,8 @@ static bool one_curve(struct run *run, enum scale_kind kind)
         /* A queue must have more than what a drain takes at once, or none is read from disk. */
         if (point.depth < point.queues * UINT64_C(512))
             point.depth = point.queues * UINT64_C(512);
-        bound_bytes(&point, run->options->common.disk_bytes / 4);
+        bound_bytes(&point, kind == SCALE_SPILLING ? run->options->common.disk_bytes / 4
+                                                   : resident_most_bytes);
         done = one_point(run, &point, (double)x, extend, drain) && done;
     }
     return done;
@@ -172,7 +186,7 @@ const struct command scale_command = {
             "that never spills, and over one that does (a budget of 4 MiB).\n\n"
             "One size grows at a time; the others are 10000 entries of 64 bytes (256 where they "
             "spill) in one queue of one thread. What spills in one measurement is bounded by a "
-            "quarter of --disk.",
+            "quarter of --disk, what stands in a pool that does not by 1 GiB.",
     .args = args,
     .options_bytes = sizeof(struct options),
     .run = run_scale,

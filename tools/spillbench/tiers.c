@@ -95,8 +95,9 @@ static int run_tiers(const void *context, struct report *report)
     for (unsigned i = 0; result && i < sizeof(plans) / sizeof(plans[0]); i++) {
         struct tiers_plan plan = plans[i];
         if (!one_row(context, report, table, &plan, result)) {
-            /* Reserved huge pages are rare: memcpy's target cannot be had without. */
-            done = done && strcmp(plan.huge_pages, "on") == 0;
+            /* Reserved huge pages are rare, and few users may lock much: memcpy's target cannot be
+             * had without. */
+            done = done && (plan.mlock || strcmp(plan.huge_pages, "on") == 0);
             continue;
         }
         note_fallbacks(report, &plan, result);
