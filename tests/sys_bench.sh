@@ -3,6 +3,7 @@
 # spillbench as a user meets it: its command line, short runs of raw and stress, reports that other
 # programs can read, and nothing left behind.
 . "$(dirname "$0")/lib_sys.sh"
+. "$(dirname "$0")/lib_cgroup.sh"
 spillbench=$BUILD/spillbench
 [ -x "$spillbench" ] || skip "no $spillbench"
 no_fallback
@@ -163,21 +164,23 @@ fi
 
 # --- ended in the middle
 # What may have stayed: children, cgroups, scratch files that somebody holds.
+groups=$(cgroup_own)
 left_of() { # pid
-    find /sys/fs/cgroup -maxdepth 6 -type d -name "spillbench-$1-*" 2>/dev/null
+    [ -n "$groups" ] && find "$groups" "${groups%/*}" -maxdepth 1 -name "spillbench-$1-*" 2>/dev/null
     ls -A scratch
     ls -l /proc/[0-9]*/fd 2>/dev/null | grep -F "$work/scratch"
 }
 interrupted() { # signal, expected code, what, argument...
-    local signal=$1 expected=$2 what=$3 pid try
+    local signal=$1 expected=$2 what=$3 pid end=$((SECONDS + 60)) begun=
     shift 3
     env --default-signal=INT "$spillbench" "$@" >out 2>err &
     pid=$!
     # Until the scratch file is there, in the program or its child.
-    for try in $(seq 600); do
-        ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qF "$work/scratch" && break
+    while [ -z "$begun" ] && [ $SECONDS -lt $end ] && kill -0 $pid; do
+        ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qF "$work/scratch" && begun=1
         sleep 0.05
     done
+    check "$what: begun when SIG$signal came" [ -n "$begun" ]
     kill -"$signal" $pid
     wait $pid
     code=$?
