@@ -325,15 +325,15 @@ static void rows(struct bars *bars, const struct session *session)
 {
     const struct series *raw_write = &session->raw_write, *raw_read = &session->raw_read;
 
-    report_note(bars->report,
-                "Raw rates of the device in %u rounds: write %.2f GB/s (%llu KiB, depth %u), read "
-                "%.2f GB/s (%llu KiB, depth %u); memcpy %.3f s and a checksum pass %.3f s a GB.",
-                raw_write->count, series_median(raw_write) / 1e9,
-                (unsigned long long)session->write_plan.request_bytes >> 10,
-                session->write_plan.depth, series_median(raw_read) / 1e9,
-                (unsigned long long)session->read_plan.request_bytes >> 10,
-                session->read_plan.depth, series_median(&session->copy_s_per_gb),
-                series_median(&session->checksum_s_per_gb));
+    report_note(
+        bars->report,
+        "Raw rates of the device in %u rounds, with %s: write %.2f GB/s (%llu KiB, depth %u), read "
+        "%.2f GB/s (%llu KiB, depth %u); memcpy %.3f s and a checksum pass %.3f s a GB.",
+        raw_write->count, raw_engine_text(&session->write_plan), series_median(raw_write) / 1e9,
+        (unsigned long long)session->write_plan.request_bytes >> 10, session->write_plan.depth,
+        series_median(raw_read) / 1e9, (unsigned long long)session->read_plan.request_bytes >> 10,
+        session->read_plan.depth, series_median(&session->copy_s_per_gb),
+        series_median(&session->checksum_s_per_gb));
     floor_row(bars, session, SLAB_256K);
     floor_row(bars, session, SLAB_1M);
     for (enum variant i = SLAB_256K; i <= SLAB_1M; i++) {

@@ -66,7 +66,8 @@ static void add_curve(struct plot *plot, const char *title, const struct latency
         curve_add(curve, left, (double)(latency_at(latency, 1 - left) + 1));
 }
 
-static int find_rates(const struct options *options, double *write_rate, double *read_rate)
+static int find_rates(const struct options *options, double *write_rate, double *read_rate,
+                      const char **engine)
 {
     struct raw_plan plan;
     double cpu;
@@ -84,6 +85,8 @@ static int find_rates(const struct options *options, double *write_rate, double 
     plan.total_bytes = options->total_bytes;
     if (rc == 0)
         rc = raw_run(file, &plan, read_rate, &cpu);
+    if (rc == 0)
+        *engine = raw_engine_text(&plan);
     raw_close(file);
     return rc;
 }
@@ -119,10 +122,11 @@ static int run_latency(const void *context, struct report *report)
                                 .heap = options->heap};
     struct latency_result *result = calloc(1, sizeof(*result));
     char why[256] = "no memory";
+    const char *engine = "";
     double share = (double)options->share / 100;
 
     progress("latency: the device's own rates");
-    int rc = result ? find_rates(options, &plan.write_rate, &plan.read_rate) : -ENOMEM;
+    int rc = result ? find_rates(options, &plan.write_rate, &plan.read_rate, &engine) : -ENOMEM;
     plan.write_rate *= share;
     plan.read_rate *= share;
     progress("latency: measuring");
@@ -131,12 +135,13 @@ static int run_latency(const void *context, struct report *report)
     if (done) {
         fill(report, result);
         report_note(report,
-                    "Written at %.2f GB/s of %.2f asked for, read at %.2f of %.2f. The control "
-                    "thread only spins, in calls of %d ns: its times are what a call took more.",
+                    "Written at %.2f GB/s of %.2f asked for, read at %.2f of %.2f, by the "
+                    "device's rates with %s. The control thread only spins, in calls of %d ns: its "
+                    "times are what a call took more.",
                     (double)plan.total_bytes / result->extend.watch.seconds / 1e9,
                     plan.write_rate / 1e9,
                     (double)plan.total_bytes / result->drain.watch.seconds / 1e9,
-                    plan.read_rate / 1e9, SPIN_NS);
+                    plan.read_rate / 1e9, engine, SPIN_NS);
     } else {
         fprintf(stderr, "spillbench: latency: %s\n", rc ? strerror(-rc) : why);
     }

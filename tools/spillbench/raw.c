@@ -161,7 +161,9 @@ int raw_run(struct raw_file *file, const struct raw_plan *plan, double *rate, do
     return err;
 }
 
-int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_plan *best)
+/* As raw_best(), with one engine. */
+static int best_of(struct raw_file *file, enum raw_engine engine, enum raw_direction direction,
+                   struct raw_plan *best)
 {
     static const unsigned depths[] = {4, 8, 16};
     static const uint64_t sizes[] = {256 << 10, 1 << 20, 2 << 20};
@@ -169,7 +171,7 @@ int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_pla
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < 9; i++) {
             struct raw_plan plan = {
-                .engine = RAW_URING,
+                .engine = engine,
                 .direction = direction,
                 .total_bytes = TRIAL_BYTES < file->bytes ? TRIAL_BYTES : file->bytes,
                 .request_bytes = sizes[i / 3],
@@ -188,4 +190,22 @@ int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_pla
     }
     best->total_bytes = file->bytes;
     return 0;
+}
+
+/* What a kernel, container or build answers that has no io_uring for us. */
+static bool is_refusal(int err)
+{
+    return err == -ENOSYS || err == -EPERM || err == -EACCES || err == -ENOMEM ||
+           err == -EOPNOTSUPP;
+}
+
+int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_plan *best)
+{
+    int err = best_of(file, RAW_URING, direction, best);
+    return is_refusal(err) ? best_of(file, RAW_THREADS, direction, best) : err;
+}
+
+const char *raw_engine_text(const struct raw_plan *plan)
+{
+    return plan->engine == RAW_URING ? "io_uring" : "threads (no io_uring here)";
 }

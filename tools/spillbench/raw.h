@@ -38,7 +38,10 @@ uint32_t raw_align(const struct raw_file *file); /* of a request, in bytes */
 int raw_run(struct raw_file *file, const struct raw_plan *plan, double *rate, double *cpu);
 
 /* The best of a few depths and request sizes of io_uring, found by short runs: the yardstick for
- * that file in this run. Its total is the whole file. */
+ * that file in this run. Of threads where io_uring is refused. Its total is the whole file. */
 int raw_best(struct raw_file *file, enum raw_direction direction, struct raw_plan *best);
+
+/* For reports that state a rate. */
+const char *raw_engine_text(const struct raw_plan *plan);
 
 #endif
