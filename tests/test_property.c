@@ -446,8 +446,7 @@ static void operate(struct world *world, struct line *line)
 /* Whatever is left must come out; then nothing may be in use. */
 static void finish(struct world *world)
 {
-    fault_clear();
-    world->rough = false;
+    fault_clear(); /* but what failed before may still be told */
     for (unsigned i = 0; i < world->line_count; i++) {
         struct line *line = &world->lines[i];
         if (!line->open)
