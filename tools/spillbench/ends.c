@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ends.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 static int open_queue(struct ends *ends, spw_pool *pool, const spw_options *options,
@@ -64,4 +66,19 @@ void shared_close(void *memory, size_t bytes)
 {
     if (memory)
         munmap(memory, bytes);
+}
+
+bool shared_run(const struct child_plan *child, void *shared, void *result, size_t bytes, char *why,
+                size_t why_bytes)
+{
+    struct measure *measure = shared ? child_run(child) : NULL;
+    bool done = measure && measure->error == 0;
+
+    if (done)
+        memcpy(result, shared, bytes);
+    else
+        snprintf(why, why_bytes, "%s", measure ? measure->why : "no memory");
+    child_release(measure);
+    shared_close(shared, bytes);
+    return done;
 }

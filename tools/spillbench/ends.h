@@ -3,9 +3,11 @@
 #ifndef SPILLWAY_TOOLS_SPILLBENCH_ENDS_H
 #define SPILLWAY_TOOLS_SPILLBENCH_ENDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "child.h"
 #include "spillway/spillway.h"
 
 struct ends {
@@ -26,5 +28,12 @@ void ends_drop(struct ends *ends);
 /* Zeroed memory that a child shares with its parent. NULL without memory. */
 void *shared_open(size_t bytes);
 void shared_close(void *memory, size_t bytes);
+
+/*
+ * Runs a child that leaves its result in `shared`, of shared_open() and maybe NULL, which ends
+ * here. Returns false with the reason in `why` where there is none.
+ */
+bool shared_run(const struct child_plan *child, void *shared, void *result, size_t bytes, char *why,
+                size_t why_bytes);
 
 #endif

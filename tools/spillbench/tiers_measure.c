@@ -288,14 +288,6 @@ bool tiers_run(const struct tiers_plan *plan, struct tiers_result *result, char 
 {
     struct job job = {plan, shared_open(sizeof(*result))};
     struct child_plan child = {.name = "tiers", .run = run_child, .context = &job};
-    struct measure *measure = job.result ? child_run(&child) : NULL;
-    bool done = measure && measure->error == 0;
 
-    if (done)
-        *result = *job.result;
-    else
-        snprintf(why, why_bytes, "%s", measure ? measure->why : "no memory");
-    child_release(measure);
-    shared_close(job.result, sizeof(*result));
-    return done;
+    return shared_run(&child, job.result, result, sizeof(*result), why, why_bytes);
 }
