@@ -25,6 +25,8 @@ struct spin {
     struct latency excess;
     uint64_t gaps; /* of more than SPIN_GAP_NS */
     double seconds;
+    bool own_cpu; /* set by the caller: look at the thread's own CPU clock, and at nothing else */
+    uint64_t cpu_gap_ns; /* the most between two readings of it */
 };
 
 struct latency_phase {

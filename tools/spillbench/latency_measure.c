@@ -27,6 +27,7 @@ static int run_phases(const struct job *job, struct flow *flow)
         rc = flow_consume(flow, NULL);
     result->extend.watch.rate = plan->write_rate;
     result->drain.watch.rate = plan->read_rate;
+    result->extend.spin.own_cpu = result->drain.spin.own_cpu = plan->time_all;
     if (rc == 0 && (rc = spin_start(&thread, &result->extend.spin)) == 0) {
         rc = flow_produce(flow, plan->total_bytes, &result->extend.watch);
         spin_stop(&thread);
