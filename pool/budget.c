@@ -58,11 +58,11 @@ uint64_t budget_read_room(const struct spw_pool *pool)
     return reading < share ? share - reading : 0;
 }
 
-uint64_t budget_stuck(struct spw_pool *pool)
+uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes)
 {
-    uint64_t used = budget_used_by_writers(pool), mark = budget_wait_mark(pool);
     uint64_t in_flight = atomic_load_explicit(&pool->in_flight_bytes, memory_order_relaxed);
-    return used > mark + in_flight ? used - mark - in_flight : 0;
+    uint64_t lands = budget_wait_mark(pool) + in_flight;
+    return used_bytes > lands ? used_bytes - lands : 0;
 }
 
 /*
@@ -171,7 +171,7 @@ static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
     uint64_t in_flight = atomic_load(&pool->in_flight_bytes);
     return in_flight > 0 && over_mark(pool, bytes) && !pool_on_engine(pool) &&
            (in_flight + budget_run_bytes(pool) > pool->window_bytes || held_is_full(pool) ||
-            !pool_accepts(pool) || budget_stuck(pool) > 0);
+            !pool_accepts(pool) || budget_stuck(pool, budget_used_by_writers(pool)) > 0);
 }
 
 /* Sleeps until the next progress or `deadline_ns` (SPILLWAY_FOREVER: none). With the lock held. */

@@ -136,8 +136,9 @@ bool budget_is_calm(struct spw_pool *pool);
 uint64_t budget_spill_mark(const struct spw_pool *pool);
 uint64_t budget_wait_mark(const struct spw_pool *pool);
 
-/* What is above the wait mark and will be when all that is in flight has landed. */
-uint64_t budget_stuck(struct spw_pool *pool);
+/* What of `used_bytes`, by writers, is above the wait mark and will be when all that is in flight
+ * has landed. */
+uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes);
 
 /* What is left of the readers' share. */
 uint64_t budget_read_room(const struct spw_pool *pool);

@@ -125,7 +125,7 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
     limits->epoch_seen = seen;
     if (limits->size < GROWABLE_END(spw_limits, read_ahead_bytes))
         return;
-    limits->stuck_bytes = budget_stuck(pool);
+    limits->stuck_bytes = budget_stuck(pool, used);
     limits->read_ahead_bytes = budget_read_room(pool);
 }
 
