@@ -29,6 +29,7 @@ enum {
     QUEUE_INFO_FIRST_BYTES = GROWABLE_END(spw_queue_info, skipped_bytes_total),
     MOCK_INFO_FIRST_BYTES = GROWABLE_END(spw_mock_info, dropped_total),
     REST_FIRST_BYTES = GROWABLE_END(spw_rest, epoch_seen),
+    GUIDANCE_FIRST_BYTES = GROWABLE_END(spw_guidance, spill_now),
     OPTION_INFO_FIRST_BYTES = GROWABLE_END(spw_option_info, help),
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "growable.h"
 #include "owner.h"
 
 void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account)
@@ -12,7 +13,14 @@ void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw
     *view = (struct spw_view){.allocator = allocator,
                               .account = account,
                               .paged_from = UINT64_MAX,
+                              .keep_bytes = UINT64_MAX,
                               .patience = VIEW_PATIENT};
+}
+
+int spw_view_guidance(const spw_view *view, spw_guidance *guidance)
+{
+    spw_guidance now = {.keep_bytes = view->keep_bytes, .spill_now = view->spill_now};
+    return growable_write(guidance, GUIDANCE_FIRST_BYTES, &now, sizeof(now));
 }
 
 /* ---- stretches ---- */

@@ -59,9 +59,12 @@ struct spw_view {
     unsigned walked;           /* blocks, for tests */
     unsigned head_changes;   /* times a paged head was replaced: a reader armed with it must wake */
     uint64_t (*clock)(void); /* NULL: nobody wants to know */
-    uint64_t acted_ns; /* when entries were first rewritten or looked for; 0: not since asked */
-    struct rest *rest; /* of the policy that looks now; NULL: nobody keeps it */
-    int fetch_error;   /* of the last fetch at the head, 0 when it worked or none was tried */
+    uint64_t acted_ns;   /* when entries were first rewritten or looked for; 0: not since asked */
+    uint64_t keep_bytes; /* what the governor lets the queue keep next to its head; UINT64_MAX: not
+                            said */
+    bool spill_now;      /* and what is behind that is to go now */
+    struct rest *rest;   /* of the policy that looks now; NULL: nobody keeps it */
+    int fetch_error;     /* of the last fetch at the head, 0 when it worked or none was tried */
 };
 
 /* With the lock held: for who is going to wait. */

@@ -145,6 +145,17 @@ typedef struct spw_rest {
  */
 SPILLWAY_API int spw_view_rest(spw_view *view, const spw_rest *rest);
 
+/** What the governor wants of one queue. */
+typedef struct spw_guidance {
+    size_t size;         /**< sizeof(spw_guidance), set by who asks */
+    uint64_t keep_bytes; /**< resident bytes next to the head that others' bytes should go before;
+                            UINT64_MAX: nothing was said of this queue, it decides for itself */
+    int spill_now;       /**< what lies behind those is to go now, whatever the budget says */
+} spw_guidance;
+
+/** Returns 0 or -EINVAL. */
+SPILLWAY_API int spw_view_guidance(const spw_view *view, spw_guidance *guidance);
+
 /** What a policy can do. `admit` and `settle` may be NULL; later versions append optional members.
  */
 typedef struct spw_policy_ops {

@@ -8,7 +8,9 @@
 #include "alloc.h"    /* IWYU pragma: export */
 #include "bytes.h"    /* IWYU pragma: export */
 #include "chunks.h"   /* IWYU pragma: export */
+#include "coder.h"    /* IWYU pragma: export */
 #include "errors.h"   /* IWYU pragma: export */
+#include "governor.h" /* IWYU pragma: export */
 #include "log.h"      /* IWYU pragma: export */
 #include "mock.h"     /* IWYU pragma: export */
 #include "options.h"  /* IWYU pragma: export */

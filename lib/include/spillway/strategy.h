@@ -163,6 +163,8 @@ typedef struct spw_strategy_ops {
      * a policy may offer them first of all even where `room_bytes` is 0. Must be cheap.
      */
     int (*adopts)(spw_strategy *strategy, const spw_bytes *bytes);
+    /** The governor of the pool behind the strategy (governor.h); lives until `close`. */
+    struct spw_governor *(*governor)(spw_strategy *strategy);
 } spw_strategy_ops;
 
 struct spw_strategy {
