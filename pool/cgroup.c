@@ -4,89 +4,18 @@
 #include "cgroup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "../lib/cgroup_path.h"
+#include "../lib/lines.h"
 #include "../lib/os.h"
 
-/* A line that is longer is passed over; the mount lines that matter here are short. */
-enum { LINE_BYTES = 4096, PATH_BYTES = 512, NUMBER_BYTES = 64 };
+enum { PATH_BYTES = 512, NUMBER_BYTES = 64 };
 
 /* Version 1 writes "no limit" as the largest multiple of the page size; nobody has this much. */
 #define LIMIT_HUGE (UINT64_C(1) << 62)
-
-/* --- reading text line by line, since mountinfo has no useful bound ------------------------- */
-
-struct lines {
-    const struct os *os;
-    int fd;
-    bool skipping; /* inside a line that did not fit */
-    size_t start, end;
-    char buf[LINE_BYTES + 1];
-};
-
-static int lines_open(struct lines *lines, const struct os *os, const char *path)
-{
-    lines->os = os;
-    lines->skipping = false;
-    lines->start = lines->end = 0;
-    lines->fd = os->open(path, O_RDONLY | O_CLOEXEC, 0);
-    return lines->fd < 0 ? lines->fd : 0;
-}
-
-static void lines_close(struct lines *lines)
-{
-    os_close(lines->os, lines->fd);
-}
-
-/* Moves what is left to the front and reads more. Returns false at the end or on an error. */
-static bool lines_fill(struct lines *lines)
-{
-    ssize_t n;
-
-    memmove(lines->buf, lines->buf + lines->start, lines->end - lines->start);
-    lines->end -= lines->start;
-    lines->start = 0;
-    if (lines->end == LINE_BYTES) {
-        lines->skipping = true;
-        lines->end = 0;
-    }
-    do
-        n = lines->os->read(lines->fd, lines->buf + lines->end, LINE_BYTES - lines->end);
-    while (n == -EINTR);
-    if (n <= 0)
-        return false;
-    lines->end += (size_t)n;
-    return true;
-}
-
-/* The next line without its newline, valid until the next call; NULL at the end. */
-static char *lines_next(struct lines *lines)
-{
-    for (;;) {
-        char *line = lines->buf + lines->start;
-        char *newline = memchr(line, '\n', lines->end - lines->start);
-
-        if (newline != NULL) {
-            *newline = '\0';
-            lines->start = (size_t)(newline + 1 - lines->buf);
-            if (!lines->skipping)
-                return line;
-            lines->skipping = false;
-            continue;
-        }
-        if (lines_fill(lines))
-            continue;
-        if (lines->start == lines->end || lines->skipping)
-            return NULL;
-        line = lines->buf + lines->start;
-        lines->buf[lines->end] = '\0';
-        lines->start = lines->end;
-        return line;
-    }
-}
 
 /* --- numbers -------------------------------------------------------------------------------- */
 
@@ -142,144 +71,6 @@ static int read_limit(const struct os *os, const char *path, uint64_t *out)
 
 /* --- the path of groups --------------------------------------------------------------------- */
 
-/* Where a process is in one hierarchy, and which mount shows most of the way there. */
-struct hierarchy {
-    int version;
-    bool found, mounted;
-    bool exact;             /* the mount's root is on the process's path */
-    char group[PATH_BYTES]; /* as /proc/self/cgroup has it */
-    char mount[PATH_BYTES]; /* mount point, without the fixture's root */
-    char below[PATH_BYTES]; /* the group's path below the mount point, "" or "/..." */
-    size_t root_len;        /* of the mount's root: the shorter, the more is visible */
-};
-
-/* Whether `word` is one of the comma-separated words of `list`. */
-static bool list_has(const char *list, const char *word)
-{
-    size_t len = strlen(word);
-    const char *p = list;
-
-    while (p != NULL) {
-        if (strncmp(p, word, len) == 0 && (p[len] == ',' || p[len] == '\0'))
-            return true;
-        p = strchr(p, ',');
-        if (p != NULL)
-            p++;
-    }
-    return false;
-}
-
-static bool copy_path(char out[PATH_BYTES], const char *text)
-{
-    size_t len = strlen(text);
-
-    if (len >= PATH_BYTES)
-        return false;
-    memcpy(out, text, len + 1);
-    return true;
-}
-
-/* "4:memory:/a/b" or "0::/a/b" */
-static void read_group_line(char *line, struct hierarchy *v1, struct hierarchy *v2)
-{
-    char *controllers = strchr(line, ':');
-    char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
-
-    if (path == NULL || path[1] != '/')
-        return;
-    *path++ = '\0';
-    *controllers++ = '\0';
-    if (strcmp(line, "0") == 0 && controllers[0] == '\0')
-        v2->found = copy_path(v2->group, path);
-    else if (list_has(controllers, "memory"))
-        v1->found = copy_path(v1->group, path);
-}
-
-/* Octal escapes as mountinfo has them, decoded in place. */
-static void unescape(char *text)
-{
-    char *to = text;
-
-    while (*text != '\0') {
-        if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] >= '0' &&
-            text[2] <= '7' && text[3] >= '0' && text[3] <= '7') {
-            *to++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
-            text += 4;
-        } else {
-            *to++ = *text++;
-        }
-    }
-    *to = '\0';
-}
-
-/* A path that climbs would leave the mount. */
-static bool path_climbs(const char *path)
-{
-    const char *p = path;
-
-    while ((p = strstr(p, "/..")) != NULL) {
-        if (p[3] == '/' || p[3] == '\0')
-            return true;
-        p += 3;
-    }
-    return false;
-}
-
-/*
- * Takes a mount of the hierarchy when it shows more of the path than the one taken before. Where
- * the mount's root is not on our path (a namespace whose names we cannot see), the mount point
- * alone is used: it holds the limit of a container in every arrangement we know of.
- */
-static void take_mount(struct hierarchy *h, const char *root, const char *mount)
-{
-    size_t len = strcmp(root, "/") == 0 ? 0 : strlen(root);
-    const char *below = "";
-    bool exact = false;
-
-    if (strncmp(h->group, root, len) == 0 && (h->group[len] == '/' || h->group[len] == '\0') &&
-        !path_climbs(h->group + len)) {
-        exact = true;
-        below = strcmp(h->group + len, "/") == 0 ? "" : h->group + len;
-    }
-    if (h->mounted && (h->exact > exact || (h->exact == exact && h->root_len <= len)))
-        return;
-    if (!copy_path(h->mount, strcmp(mount, "/") == 0 ? "" : mount))
-        return;
-    h->mounted = copy_path(h->below, below);
-    h->exact = exact;
-    h->root_len = len;
-}
-
-/* "31 23 0:28 / /sys/fs/cgroup/memory rw,relatime shared:5 - cgroup cgroup rw,memory" */
-static void read_mount_line(char *line, struct hierarchy *v1, struct hierarchy *v2)
-{
-    enum { ROOT = 3, MOUNT = 4, FIELDS = 5 };
-    enum { TYPE, SOURCE, OPTIONS, TAIL_FIELDS };
-    char *fields[FIELDS], *tail[TAIL_FIELDS], *save = NULL;
-    char *dash = strstr(line, " - ");
-    int i;
-
-    if (dash == NULL)
-        return;
-    *dash = '\0';
-    for (i = 0; i < FIELDS; i++) {
-        fields[i] = strtok_r(i == 0 ? line : NULL, " ", &save);
-        if (fields[i] == NULL)
-            return;
-    }
-    for (i = 0; i < TAIL_FIELDS; i++) {
-        tail[i] = strtok_r(i == 0 ? dash + 3 : NULL, " ", &save);
-        if (tail[i] == NULL)
-            return;
-    }
-    unescape(fields[ROOT]);
-    unescape(fields[MOUNT]);
-    if (v2->found && strcmp(tail[TYPE], "cgroup2") == 0)
-        take_mount(v2, fields[ROOT], fields[MOUNT]);
-    else if (v1->found && strcmp(tail[TYPE], "cgroup") == 0 && list_has(tail[OPTIONS], "memory"))
-        take_mount(v1, fields[ROOT], fields[MOUNT]);
-}
-
 static bool level_path(char out[PATH_BYTES], const char *directory, const char *file)
 {
     int n = snprintf(out, PATH_BYTES, "%s/%s", directory, file);
@@ -311,57 +102,32 @@ static void add_level(const struct os *os, int version, const char *directory, s
 }
 
 /* From the process's own group up to the mount's root. */
-static void add_levels(const struct os *os, const char *root, struct hierarchy *h,
+static void add_levels(const struct os *os, int version, const struct cgroup_path *own,
                        struct cgroup *out)
 {
-    char directory[3 * PATH_BYTES];
-    size_t top;
+    char directory[CGROUP_PATH_BYTES];
     char *slash;
-    int n;
 
-    n = snprintf(directory, sizeof(directory), "%s%s", root, h->mount);
-    if (n < 0 || (size_t)n >= sizeof(directory) - strlen(h->below))
+    if (!own->found)
         return;
-    top = (size_t)n;
-    memcpy(directory + top, h->below, strlen(h->below) + 1);
+    memcpy(directory, own->directory, sizeof(directory));
     for (;;) {
-        add_level(os, h->version, directory, out);
-        slash = strrchr(directory + top, '/');
+        add_level(os, version, directory, out);
+        slash = strrchr(directory + own->mount_len, '/');
         if (slash == NULL)
             break;
         *slash = '\0';
     }
 }
 
-static void for_each_line(const struct os *os, const char *root, const char *file,
-                          void (*take)(char *line, struct hierarchy *v1, struct hierarchy *v2),
-                          struct hierarchy *v1, struct hierarchy *v2)
-{
-    char path[2 * PATH_BYTES];
-    struct lines lines;
-    char *line;
-    int n = snprintf(path, sizeof(path), "%s%s", root, file);
-
-    if (n < 0 || (size_t)n >= sizeof(path) || lines_open(&lines, os, path) < 0)
-        return;
-    while ((line = lines_next(&lines)) != NULL)
-        take(line, v1, v2);
-    lines_close(&lines);
-}
-
 void cgroup_find(const struct os *os, const char *root, struct cgroup *out)
 {
-    struct hierarchy v1 = {.version = 1}, v2 = {.version = 2};
+    struct cgroup_path v1, v2;
 
     out->count = 0;
-    for_each_line(os, root, "/proc/self/cgroup", read_group_line, &v1, &v2);
-    if (!v1.found && !v2.found)
-        return;
-    for_each_line(os, root, "/proc/self/mountinfo", read_mount_line, &v1, &v2);
-    if (v1.mounted)
-        add_levels(os, root, &v1, out);
-    if (v2.mounted)
-        add_levels(os, root, &v2, out);
+    cgroup_paths(os, root, &v1, &v2);
+    add_levels(os, 1, &v1, out);
+    add_levels(os, 2, &v2, out);
 }
 
 /* --- limits and room ------------------------------------------------------------------------ */
