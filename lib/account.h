@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "counters.h"
 #include "epoch.h"
 #include "guard.h"
 #include "histogram.h"
@@ -14,22 +15,24 @@
 
 /*
  * A queue does not report each byte. It reports ahead: what is counted for it is never less than
- * what it keeps, and at most its slack more, which `ahead_bytes` sums up. So the budget is never
- * exceeded unseen, and a queue that goes up and down a little touches nothing that others share.
- * Its slack is a share of `slack_bytes` as of its last report: queues that came one after
+ * what it keeps, and at most its slack more, which `reported_ahead_bytes` sums up. So the budget is
+ * never exceeded unseen, and a queue that goes up and down a little touches nothing that others
+ * share. Its slack is a share of `slack_bytes` as of its last report: queues that came one after
  * another and stay idle may have a few times `slack_bytes` together.
  */
 struct spw_account {
-    _Atomic int64_t foreign_bytes;          /* payload in the user's memory, in queues or staged */
-    _Atomic int64_t block_bytes;            /* entry blocks */
-    _Atomic unsigned queues;                /* that report here */
-    _Atomic uint64_t ahead_bytes;           /* the slack of all queues */
-    uint64_t slack_bytes;                   /* fixed; 0: every byte is reported at once */
-    uint64_t spare_bytes;                   /* fixed; what empty blocks kept by queues may take */
-    const struct guard *guard;              /* NULL: forks are not noticed */
-    struct histograms *histograms;          /* NULL: nobody keeps them */
-    unsigned timing;                        /* enum timing_mode: which calls go there */
-    _Atomic uint64_t lock_hold_cpu_peak_ns; /* of all timed holds, with TIMING_ALL */
+    /*
+     * Never NULL. Queues add to resident_foreign_bytes (payload in the user's memory, in queues or
+     * staged), entry_block_bytes, reported_ahead_bytes (the slack of all queues) and, of all timed
+     * holds with TIMING_ALL, lock_hold_cpu_peak_ns.
+     */
+    struct counters *counters;
+    _Atomic unsigned queues;       /* that report here */
+    uint64_t slack_bytes;          /* fixed; 0: every byte is reported at once */
+    uint64_t spare_bytes;          /* fixed; what empty blocks kept by queues may take */
+    const struct guard *guard;     /* NULL: forks are not noticed */
+    struct histograms *histograms; /* NULL: nobody keeps them */
+    unsigned timing;               /* enum timing_mode: which calls go there */
     /* A queue's claim on whoever owns the account. */
     void (*acquire)(struct spw_account *account);
     void (*release)(struct spw_account *account);
@@ -79,7 +82,8 @@ static inline void account_add_blocks(struct spw_account *account, int64_t bytes
 {
     if (!account)
         return;
-    atomic_fetch_add_explicit(&account->block_bytes, bytes, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&account->counters->entry_block_bytes, (uint64_t)bytes,
+                              memory_order_seq_cst);
     if (bytes > 0 && account->risen)
         account->risen(account);
 }
@@ -88,7 +92,8 @@ static inline void account_add_foreign(struct spw_account *account, int64_t byte
 {
     if (!account || bytes == 0)
         return;
-    atomic_fetch_add_explicit(&account->foreign_bytes, bytes, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&account->counters->resident_foreign_bytes, (uint64_t)bytes,
+                              memory_order_seq_cst);
     if (bytes > 0 && account->risen)
         account->risen(account);
 }

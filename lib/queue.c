@@ -299,8 +299,8 @@ static void queue_report_with(struct queue *queue, uint64_t slack_bytes)
 {
     uint64_t report = queue->view.foreign_bytes + slack_bytes / 2;
     int64_t change = (int64_t)(report - queue->reported_bytes);
-    atomic_fetch_add_explicit(&queue->account->ahead_bytes, slack_bytes - queue->slack_bytes,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&queue->account->counters->reported_ahead_bytes,
+                              slack_bytes - queue->slack_bytes, memory_order_relaxed);
     queue->slack_bytes = slack_bytes;
     queue->reported_bytes = report;
     account_add_foreign(queue->account, change);

@@ -29,25 +29,15 @@ void stopwatch_hold(struct stopwatch *watch)
         watch->hold_cpu_ns = watch->os->thread_cpu_ns();
 }
 
-/* The longest time on the processor that a lock was held: what the machine's own pauses are not
- * part of. */
-static void note_longest(struct spw_account *account, uint64_t ns)
-{
-    _Atomic uint64_t *longest = &account->lock_hold_cpu_peak_ns;
-    uint64_t so_far = atomic_load_explicit(longest, memory_order_relaxed);
-    while (ns > so_far && !atomic_compare_exchange_weak_explicit(
-                              longest, &so_far, ns, memory_order_relaxed, memory_order_relaxed))
-        ;
-}
-
 void stopwatch_let_go(struct stopwatch *watch, struct spw_view *view)
 {
     uint64_t acted_ns = view->acted_ns;
     view->acted_ns = 0;
     if (!watch->account)
         return;
-    if (watch->hold_cpu_ns != 0)
-        note_longest(watch->account, watch->os->thread_cpu_ns() - watch->hold_cpu_ns);
+    if (watch->hold_cpu_ns != 0) /* on the processor: the machine's own pauses are no part of it */
+        counters_raise(&watch->account->counters->lock_hold_cpu_peak_ns,
+                       watch->os->thread_cpu_ns() - watch->hold_cpu_ns);
     if (watch->start_ns == 0)
         watch->start_ns = acted_ns;
     uint64_t since_ns = watch->hold_ns != 0 ? watch->hold_ns : acted_ns;

@@ -9,26 +9,17 @@
 #include "pool.h"
 #include "run.h"
 
-static uint64_t positive(int64_t value)
-{
-    return value > 0 ? (uint64_t)value : 0;
-}
-
 uint64_t budget_used(const struct spw_pool *pool)
 {
-    return positive(atomic_load(&pool->account.foreign_bytes) +
-                    atomic_load(&pool->account.block_bytes) +
-                    atomic_load(&pool->buffers.total_bytes));
+    const struct counters *counters = pool->counters;
+    return counters_sum(atomic_load(&counters->resident_foreign_bytes) +
+                        atomic_load(&counters->entry_block_bytes) +
+                        atomic_load(&counters->buffer_bytes));
 }
 
 void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes)
 {
-    _Atomic uint64_t *peak = &pool->counters.used_peak_bytes;
-    uint64_t highest = atomic_load_explicit(peak, memory_order_relaxed);
-    while (used_bytes > highest &&
-           !atomic_compare_exchange_weak_explicit(peak, &highest, used_bytes, memory_order_relaxed,
-                                                  memory_order_relaxed))
-        ;
+    counters_raise(&pool->counters->used_peak_bytes, used_bytes);
 }
 
 static uint64_t readers_share(const struct spw_pool *pool)
@@ -60,7 +51,8 @@ uint64_t budget_read_room(const struct spw_pool *pool)
 
 uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes)
 {
-    uint64_t in_flight = atomic_load_explicit(&pool->in_flight_bytes, memory_order_relaxed);
+    uint64_t in_flight =
+        atomic_load_explicit(&pool->counters->in_flight_bytes, memory_order_relaxed);
     uint64_t lands = budget_wait_mark(pool) + in_flight;
     return used_bytes > lands ? used_bytes - lands : 0;
 }
@@ -135,7 +127,8 @@ uint64_t budget_room(struct spw_pool *pool)
     pool_retry_held(pool); /* what was refused goes first */
     if (held_is_full(pool) || !pool_accepts(pool))
         return 0;
-    uint64_t in_flight = atomic_load_explicit(&pool->in_flight_bytes, memory_order_relaxed);
+    uint64_t in_flight =
+        atomic_load_explicit(&pool->counters->in_flight_bytes, memory_order_relaxed);
     if (in_flight == 0)
         return pool->window_bytes;
     uint64_t room = in_flight < pool->window_bytes ? pool->window_bytes - in_flight : 0;
@@ -153,7 +146,8 @@ static bool over_mark(struct spw_pool *pool, uint64_t bytes)
  */
 static uint64_t less_ahead(const struct spw_pool *pool, uint64_t used_bytes)
 {
-    uint64_t ahead = atomic_load_explicit(&pool->account.ahead_bytes, memory_order_relaxed);
+    uint64_t ahead =
+        atomic_load_explicit(&pool->counters->reported_ahead_bytes, memory_order_relaxed);
     return used_bytes > ahead ? used_bytes - ahead : 0;
 }
 
@@ -168,7 +162,7 @@ static bool surely_over_mark(struct spw_pool *pool, uint64_t bytes)
  */
 static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
 {
-    uint64_t in_flight = atomic_load(&pool->in_flight_bytes);
+    uint64_t in_flight = atomic_load(&pool->counters->in_flight_bytes);
     return in_flight > 0 && over_mark(pool, bytes) && !pool_on_engine(pool) &&
            (in_flight + budget_run_bytes(pool) > pool->window_bytes || held_is_full(pool) ||
             !pool_accepts(pool) || budget_stuck(pool, budget_used_by_writers(pool)) > 0);
@@ -203,7 +197,7 @@ static void wait_in_flight(struct spw_pool *pool, uint64_t bytes)
     uint64_t start_ns = pool->os->clock_ns();
     waiters_add(pool, 1);
     pthread_mutex_lock(&pool->lock);
-    if (atomic_load(&pool->in_flight_bytes) > 0 && over_mark(pool, bytes))
+    if (atomic_load(&pool->counters->in_flight_bytes) > 0 && over_mark(pool, bytes))
         progress_wait(pool, SPILLWAY_FOREVER);
     pthread_mutex_unlock(&pool->lock);
     waiters_add(pool, -1);
@@ -222,7 +216,7 @@ static int bounded_check(struct spw_pool *pool, uint64_t bytes)
     if (bytes > pool->budget_bytes)
         return -EMSGSIZE;
     pool_retry_held(pool);
-    if (atomic_load(&pool->in_flight_bytes) > 0)
+    if (atomic_load(&pool->counters->in_flight_bytes) > 0)
         return 1;
     if (!pool->engine || held_is_full(pool) || !pool_accepts(pool))
         return -ENOSPC;

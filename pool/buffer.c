@@ -21,13 +21,17 @@ static unsigned class_of(size_t bytes)
 
 static void use_add(struct buffers *buffers, enum buffer_use use, int64_t bytes)
 {
-    atomic_fetch_add(&buffers->use_bytes[use], bytes);
+    atomic_fetch_add(&buffers->use_bytes[use], (uint64_t)bytes);
+}
+
+static void total_add(struct buffers *buffers, int64_t bytes)
+{
+    atomic_fetch_add(&buffers->pool->counters->buffer_bytes, (uint64_t)bytes);
 }
 
 uint64_t buffers_used(const struct buffers *buffers, enum buffer_use use)
 {
-    int64_t bytes = atomic_load_explicit(&buffers->use_bytes[use], memory_order_relaxed);
-    return bytes > 0 ? (uint64_t)bytes : 0;
+    return counters_sum(atomic_load_explicit(&buffers->use_bytes[use], memory_order_relaxed));
 }
 
 void buffer_set_use(struct buffer *buffer, enum buffer_use use)
@@ -53,7 +57,7 @@ struct buffer *buffer_of(const struct spw_pool *pool, const spw_bytes *bytes)
 static void buffer_uncount(struct buffer *buffer)
 {
     struct buffers *buffers = &buffer->pool->buffers;
-    atomic_fetch_sub(&buffers->total_bytes, (int64_t)buffer->capacity);
+    total_add(buffers, -(int64_t)buffer->capacity);
     use_add(buffers, atomic_load_explicit(&buffer->use, memory_order_relaxed),
             -(int64_t)buffer->capacity);
 }
@@ -236,10 +240,10 @@ static int buffer_add(struct buffers *buffers, size_t capacity, enum buffer_use 
                       struct buffer **out)
 {
     struct spw_pool *pool = buffers->pool;
-    atomic_fetch_add(&buffers->total_bytes, (int64_t)capacity);
+    total_add(buffers, (int64_t)capacity);
     int err = buffer_map(buffers, capacity, use, out);
     if (err) {
-        atomic_fetch_sub(&buffers->total_bytes, (int64_t)capacity);
+        total_add(buffers, -(int64_t)capacity);
         pool_count(pool, no_memory_total, 1);
         return err;
     }
@@ -293,13 +297,25 @@ void buffer_release(struct buffer *buffer)
     owner_release(&buffer->owner);
 }
 
+#define USE_IS_PLACED(use, name)                                                                   \
+    _Static_assert(offsetof(struct counters, name) ==                                              \
+                       offsetof(struct counters, slab_bytes) + (use) * sizeof(uint64_t),           \
+                   "uses are in the order of their rows")
+USE_IS_PLACED(USE_STAGING, staging_bytes);
+USE_IS_PLACED(USE_READING, reading_bytes);
+USE_IS_PLACED(USE_LOADED, loaded_bytes);
+USE_IS_PLACED(USE_LENT, lent_bytes);
+USE_IS_PLACED(USE_WARM, warm_bytes);
+USE_IS_PLACED(USE_RESERVE, reserve_bytes);
+
 int buffers_init(struct buffers *buffers, struct spw_pool *pool, size_t reserve_bytes)
 {
     buffers->pool = pool;
+    buffers->use_bytes = &pool->counters->slab_bytes;
     int err = -pthread_mutex_init(&buffers->lock, NULL);
     if (err)
         return err;
-    atomic_fetch_add(&buffers->total_bytes, (int64_t)reserve_bytes);
+    total_add(buffers, (int64_t)reserve_bytes);
     err = buffer_map(buffers, reserve_bytes, USE_RESERVE, &buffers->reserve);
     if (err)
         pthread_mutex_destroy(&buffers->lock);

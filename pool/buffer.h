@@ -58,8 +58,7 @@ struct buffers {
     struct buffer *reserve;            /* NULL while it is out */
     struct buffer *retired;            /* no longer counted, still mapped */
     size_t reserve_capacity;
-    _Atomic int64_t use_bytes[BUFFER_USES];
-    _Atomic int64_t total_bytes;
+    _Atomic uint64_t *use_bytes;   /* of each use; rows of the pool's counters */
     _Atomic uint64_t mapped_total; /* buffers mapped so far: steady state maps none */
 };
 

@@ -56,7 +56,7 @@ void held_append(struct run *run)
     }
     run->state = RUN_HELD;
     held_link(run);
-    atomic_fetch_add(&pool->held_bytes, run->bytes);
+    atomic_fetch_add(&pool->counters->held_bytes, run->bytes);
     atomic_fetch_add(&pool->held_weight_bytes, held_weight(run));
 }
 
@@ -64,7 +64,7 @@ void held_remove(struct run *run)
 {
     struct spw_pool *pool = run->pool;
     held_unlink(run);
-    atomic_fetch_sub(&pool->held_bytes, run->bytes);
+    atomic_fetch_sub(&pool->counters->held_bytes, run->bytes);
     atomic_fetch_sub(&pool->held_weight_bytes, held_weight(run));
 }
 
@@ -80,14 +80,14 @@ static bool run_may_fit(struct run *run)
 
 void pool_retry_held(struct spw_pool *pool)
 {
-    if (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) == 0 ||
+    if (atomic_load_explicit(&pool->counters->held_bytes, memory_order_relaxed) == 0 ||
         pool->os->clock_ns() < atomic_load(&pool->held_retry_ns))
         return;
     pthread_mutex_lock(&pool->lock);
     struct run *run = pool->held_first;
     for (unsigned i = 0; run && i < HELD_LOOK_MAX; i++) {
         struct run *next = run->flight->held_next;
-        if (atomic_load(&pool->in_flight_bytes) >= pool->window_bytes)
+        if (atomic_load(&pool->counters->in_flight_bytes) >= pool->window_bytes)
             break;
         if (run_may_fit(run)) {
             held_remove(run);
@@ -105,7 +105,7 @@ void pool_retry_held(struct spw_pool *pool)
 
 void pool_room_freed(struct spw_pool *pool)
 {
-    if (atomic_load_explicit(&pool->held_bytes, memory_order_relaxed) > 0) {
+    if (atomic_load_explicit(&pool->counters->held_bytes, memory_order_relaxed) > 0) {
         atomic_store(&pool->held_retry_ns, 0);
         pool_retry_held(pool);
     }

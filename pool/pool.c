@@ -416,6 +416,7 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     const char *name = config->name ? config->name : "pool";
     strncpy(pool->name, name, sizeof(pool->name) - 1);
     log_init(&pool->log, os, config->log, config->log_context, SPILLWAY_LOG_WARN);
+    pool->counters = pool->account.counters = &pool->own_counters;
     pool->account.guard = &pool->guard;
     pool->account.histograms = &pool->histograms;
     pool->account.acquire = account_acquire;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "../lib/account.h"
+#include "../lib/counters.h"
 #include "../lib/histogram.h"
 #include "../lib/log.h"
 #include "../lib/os.h"
@@ -38,17 +39,13 @@
 
 struct run;
 
-#define POOL_COUNTER(name, kind, help) _Atomic uint64_t name;
-struct counters {
-    SPILLWAY_STATS_TABLE(POOL_COUNTER)
-};
-
 struct spw_pool {
     const struct os *os;
     const spw_allocator *allocator;
     struct log log;
     struct guard guard;
     struct spw_account account;
+    struct counters *counters; /* in_flight_bytes: staged and writing, with staging buffers */
     char name[64];
     uint64_t id; /* part of every checksum */
 
@@ -65,11 +62,8 @@ struct spw_pool {
     _Atomic uint64_t refs; /* opener, strategies, runs, buffers in use, lent slots, queues */
     _Atomic unsigned queues;
     _Atomic uint64_t next_run_id;
-    _Atomic uint64_t in_flight_bytes; /* staged and writing, with their staging buffers */
-    _Atomic uint64_t held_bytes;
     _Atomic uint64_t held_weight_bytes; /* the part that speaks against offering more */
     _Atomic uint64_t held_retry_ns;     /* held runs are not offered before */
-    _Atomic uint64_t slot_slab_bytes;   /* slabs that lie in segments */
     _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
     _Atomic bool calm;        /* see budget_look() */
     _Atomic bool told_over;   /* that the budget is exceeded: once */
@@ -84,7 +78,7 @@ struct spw_pool {
     bool fallback_taken;
 
     struct buffers buffers;
-    struct counters counters;
+    struct counters own_counters;
     struct histograms histograms;
 };
 
@@ -110,7 +104,7 @@ static inline bool pool_on_engine(const struct spw_pool *pool)
 void pool_fallback(void *pool, const char *name);
 
 #define pool_count(pool, name, n)                                                                  \
-    atomic_fetch_add_explicit(&(pool)->counters.name, (uint64_t)(n), memory_order_relaxed)
+    atomic_fetch_add_explicit(&(pool)->counters->name, (uint64_t)(n), memory_order_relaxed)
 
 /* ---- the budget (budget.c) ---- */
 

@@ -7,21 +7,15 @@
 #include "pool.h"
 
 #define COPY_COUNTER(name, kind, help)                                                             \
-    stats->name = atomic_load_explicit(&pool->counters.name, memory_order_relaxed);
-
-static uint64_t positive(int64_t value)
-{
-    return value > 0 ? (uint64_t)value : 0;
-}
+    stats->name = atomic_load_explicit(&pool->counters->name, memory_order_relaxed);
 
 static void report_budget(const struct spw_pool *pool, spw_stats *stats)
 {
     const struct buffers *buffers = &pool->buffers;
     stats->budget_bytes = pool->budget_bytes;
-    stats->resident_foreign_bytes = positive(atomic_load(&pool->account.foreign_bytes));
-    stats->reported_ahead_bytes = atomic_load(&pool->account.ahead_bytes);
-    stats->entry_block_bytes = positive(atomic_load(&pool->account.block_bytes));
-    stats->buffer_bytes = positive(atomic_load(&buffers->total_bytes));
+    stats->resident_foreign_bytes = counters_sum(stats->resident_foreign_bytes);
+    stats->entry_block_bytes = counters_sum(stats->entry_block_bytes);
+    stats->buffer_bytes = counters_sum(stats->buffer_bytes);
     stats->used_bytes =
         stats->resident_foreign_bytes + stats->entry_block_bytes + stats->buffer_bytes;
     if (stats->used_peak_bytes < stats->used_bytes)
@@ -33,10 +27,6 @@ static void report_budget(const struct spw_pool *pool, spw_stats *stats)
     stats->lent_bytes = buffers_used(buffers, USE_LENT);
     stats->warm_bytes = buffers_used(buffers, USE_WARM);
     stats->reserve_bytes = buffers_used(buffers, USE_RESERVE);
-    stats->in_flight_bytes = atomic_load(&pool->in_flight_bytes);
-    stats->held_bytes = atomic_load(&pool->held_bytes);
-    stats->queues = atomic_load(&pool->queues);
-    stats->lock_hold_cpu_peak_ns = atomic_load(&pool->account.lock_hold_cpu_peak_ns);
 }
 
 static void report_engine(const struct engine *engine, spw_stats *stats)
@@ -66,7 +56,6 @@ static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
         stats->memory_tier_misplaced_bytes = info.misplaced_bytes;
         stats->memory_tier_locked_bytes = info.locked_bytes;
         stats->memory_tier_huge_bytes = info.huge_bytes;
-        stats->memory_tier_slab_bytes = atomic_load(&pool->slot_slab_bytes);
     }
     if (pool->disk) {
         struct disk_info info;

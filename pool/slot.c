@@ -43,7 +43,8 @@ static void slot_slab_last(struct spw_owner *owner)
     struct slot_owner *slot = (struct slot_owner *)owner;
     if (pool_in_child(slot->pool))
         return;
-    atomic_fetch_sub_explicit(&slot->pool->slot_slab_bytes, slot->len, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slot->pool->counters->memory_tier_slab_bytes, slot->len,
+                              memory_order_relaxed);
     slot_give_back(slot);
 }
 
@@ -93,7 +94,8 @@ int slot_slab_open(struct spw_pool *pool, size_t capacity_bytes, spw_slab **out)
         memtier_release(pool->memtier, &piece);
         return -ENOMEM;
     }
-    atomic_fetch_add_explicit(&pool->slot_slab_bytes, capacity, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->counters->memory_tier_slab_bytes, capacity,
+                              memory_order_relaxed);
     err = slab_open_over(&slot->owner, write, piece.data, capacity, pool->allocator, out);
     if (err)
         owner_release(&slot->owner);

@@ -13,7 +13,7 @@ enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
 
 void flight_uncharge(struct flight *flight)
 {
-    atomic_fetch_sub(&flight->pieces.pool->in_flight_bytes, flight->charge_bytes);
+    atomic_fetch_sub(&flight->pieces.pool->counters->in_flight_bytes, flight->charge_bytes);
     flight->charge_bytes = 0;
 }
 
@@ -214,7 +214,7 @@ static bool store_widen(struct pieces *pieces, struct lane *lane)
     uint64_t bytes = lane->staging->capacity;
     pthread_mutex_lock(&pool->lock);
     flight->charge_bytes += bytes;
-    atomic_fetch_add(&pool->in_flight_bytes, bytes);
+    atomic_fetch_add(&pool->counters->in_flight_bytes, bytes);
     pthread_mutex_unlock(&pool->lock);
     return true;
 }
@@ -335,7 +335,7 @@ void run_stage(struct run *run)
         staging = RUN_MAX_BYTES;
     flight->charge_bytes = run->bytes + staging;
     flight->attempts = 0;
-    atomic_fetch_add(&pool->in_flight_bytes, flight->charge_bytes);
+    atomic_fetch_add(&pool->counters->in_flight_bytes, flight->charge_bytes);
     pieces_init(&flight->pieces, pool, &store_ops, JOB_WRITE, false);
     pieces_start(&flight->pieces);
 }

@@ -156,6 +156,7 @@ static void strategy_close(spw_strategy *strategy)
     if (pool_in_child(pool))
         return;
     atomic_fetch_sub_explicit(&pool->queues, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&pool->counters->queues, 1, memory_order_relaxed);
     epoch_advance(&pool->account.epoch); /* the limits are others now */
     allocator_release(pool->allocator, strategy, sizeof(struct pool_strategy));
     pool_release(pool);
@@ -183,6 +184,7 @@ int spw_pool_strategy(spw_pool *pool, spw_strategy **out)
     strategy->strategy.ops = &strategy_ops;
     strategy->pool = pool;
     atomic_fetch_add_explicit(&pool->queues, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->counters->queues, 1, memory_order_relaxed);
     epoch_advance(&pool->account.epoch);
     pool_acquire(pool);
     *out = &strategy->strategy;

@@ -111,7 +111,8 @@ static void account_was_relieved(struct spw_account *account)
 
 void test_account_init(struct test_account *account)
 {
-    *account = (struct test_account){.account = {.acquire = account_acquire,
+    *account = (struct test_account){.account = {.counters = &account->counters,
+                                                 .acquire = account_acquire,
                                                  .release = account_release,
                                                  .relieved = account_was_relieved}};
 }

@@ -49,6 +49,7 @@ uint64_t test_scaled(uint64_t count);
 
 struct test_account {
     struct spw_account account;
+    struct counters counters;
     _Atomic int holders;
     _Atomic int relieved;
 };

@@ -291,7 +291,7 @@ static const struct setting eight[] = {
 
 static uint64_t counted_bytes(const struct bed *bed)
 {
-    return (uint64_t)atomic_load(&bed->pool->account.foreign_bytes);
+    return atomic_load(&bed->pool->counters->resident_foreign_bytes);
 }
 
 static bool rests(const struct ends *ends)

@@ -68,7 +68,7 @@ static void check_entries(const struct model *model, bool contents)
         resident += bytes ? bytes->len : 0;
     }
     cr_assert_eq(chunk, model->count);
-    cr_assert_eq((uint64_t)model->account.account.foreign_bytes, resident);
+    cr_assert_eq(model->account.account.counters->resident_foreign_bytes, resident);
 }
 
 static void check_all(struct model *model, bool contents)
@@ -308,8 +308,8 @@ static void model_close(struct model *model)
     for (int i = 0; i < SLABS; i++)
         spw_slab_close(model->slabs[i]);
     cr_assert_eq(model->boxes.live, 0);
-    cr_assert_eq(model->account.account.foreign_bytes, 0);
-    cr_assert_eq(model->account.account.block_bytes, 0);
+    cr_assert_eq(model->account.account.counters->resident_foreign_bytes, 0);
+    cr_assert_eq(model->account.account.counters->entry_block_bytes, 0);
     cr_assert_eq(model->account.holders, 0);
     cr_assert_eq(fault_alloc_live(), 0);
 }

@@ -44,8 +44,8 @@ static void rig_close(struct rig *rig)
 {
     spw_writer_close(rig->writer);
     spw_reader_close(rig->reader);
-    cr_assert_eq(rig->account.account.foreign_bytes, 0);
-    cr_assert_eq(rig->account.account.block_bytes, 0);
+    cr_assert_eq(rig->account.account.counters->resident_foreign_bytes, 0);
+    cr_assert_eq(rig->account.account.counters->entry_block_bytes, 0);
     cr_assert_eq(rig->account.holders, 0);
     cr_assert_eq(rig->boxes.live, 0);
     cr_assert_eq(fault_alloc_live(), 0);
@@ -322,7 +322,7 @@ Test(queue, never_merges_into_a_paged_tail)
         cr_assert_eq(info.entries, i + 1);
         cr_assert_eq(info.paged_entries, i + 1);
         cr_assert_eq(info.merged_total, i + 1, "within the call only");
-        cr_assert_eq(account.account.foreign_bytes, 0);
+        cr_assert_eq(account.account.counters->resident_foreign_bytes, 0);
     }
     for (size_t i = 0; i < 3; i++)
         cr_assert_eq(rig_drain(&rig, 64), 1, "what is paged stays apart");
@@ -330,7 +330,7 @@ Test(queue, never_merges_into_a_paged_tail)
     spw_slab_close(slab);
     spw_writer_close(rig.writer);
     spw_reader_close(rig.reader);
-    cr_assert_eq(account.account.block_bytes, 0);
+    cr_assert_eq(account.account.counters->entry_block_bytes, 0);
     cr_assert_eq(fault_alloc_live(), 0);
 }
 
@@ -375,7 +375,7 @@ Test(queue, failed_extend_takes_nothing)
             for (size_t i = 0; i < MANY; i++)
                 values[i] = stream_piece(rig.pushed + i, 1);
             spw_queue_info before = rig_info(&rig);
-            int64_t blocks = rig.account.account.block_bytes;
+            uint64_t blocks = rig.account.account.counters->entry_block_bytes;
             fault_alloc_after(n);
             int err = spw_writer_extend(rig.writer, values, MANY, 0);
             fault_alloc_after(0);
@@ -385,7 +385,7 @@ Test(queue, failed_extend_takes_nothing)
                     cr_assert(values[i].owner && values[i].len == 1);
                 spw_queue_info after = rig_info(&rig);
                 cr_assert_eq(memcmp(&before, &after, sizeof(before)), 0);
-                cr_assert_eq(rig.account.account.block_bytes, blocks);
+                cr_assert_eq(rig.account.account.counters->entry_block_bytes, blocks);
                 cr_assert_eq(spw_writer_extend(rig.writer, values, MANY, 0), 0, "again");
             }
             done = !err;
@@ -466,7 +466,7 @@ Test(queue, unclean_end_of_the_writer)
         spw_writer_abort(rig.writer, given[i]);
         rig.writer = NULL;
         cr_assert_eq(rig.boxes.live, 0, "what was left is dropped");
-        cr_assert_eq(rig.account.account.foreign_bytes, 0);
+        cr_assert_eq(rig.account.account.counters->resident_foreign_bytes, 0);
         spw_bytes out;
         cr_assert_eq(rig_drain(&rig, 2), told[i]);
         cr_assert_eq(spw_reader_drain_wait(rig.reader, &out, 1, 0), told[i]);
@@ -490,7 +490,7 @@ Test(queue, end_of_the_reader)
             spw_reader_abort(rig.reader, i == 1 ? 0 : -EBADMSG);
         rig.reader = NULL;
         cr_assert_eq(rig.boxes.live, 0, "what was left is dropped");
-        cr_assert_eq(rig.account.account.foreign_bytes, 0);
+        cr_assert_eq(rig.account.account.counters->resident_foreign_bytes, 0);
         spw_bytes value = stream_piece(0, 3);
         cr_assert_eq(spw_writer_extend(rig.writer, &value, 1, 0), told[i]);
         cr_assert_eq(value.len, 3, "and nothing is taken");
@@ -632,15 +632,15 @@ Test(queue, accounts_follow_what_is_resident)
     for (size_t i = 0; i < 2000; i++) {
         rig_extend(&rig, 10);
         spw_queue_info info = rig_info(&rig);
-        cr_assert_eq((uint64_t)account->foreign_bytes, info.resident_bytes);
-        cr_assert_geq((uint64_t)account->block_bytes,
+        cr_assert_eq(account->counters->resident_foreign_bytes, info.resident_bytes);
+        cr_assert_geq(account->counters->entry_block_bytes,
                       (info.entries - info.paged_entries) * sizeof(spw_bytes));
-        cr_assert_leq((uint64_t)account->block_bytes, 20000 + info.paged_entries * 500,
-                      "%llu for %llu", (unsigned long long)account->block_bytes,
+        cr_assert_leq(account->counters->entry_block_bytes, 20000 + info.paged_entries * 500,
+                      "%llu for %llu", (unsigned long long)account->counters->entry_block_bytes,
                       (unsigned long long)info.paged_entries);
         if (i % 3 == 0)
             cr_assert_gt(rig_drain(&rig, 2), 0);
-        cr_assert_eq((uint64_t)account->foreign_bytes, rig_info(&rig).resident_bytes);
+        cr_assert_eq(account->counters->resident_foreign_bytes, rig_info(&rig).resident_bytes);
     }
     account_add_waiters(account, 1);
     int before = rig.account.relieved;
@@ -668,12 +668,12 @@ Test(queue, pooled_bytes_are_not_counted_as_foreign)
         cr_assert_eq(spw_writer_extend(rig.writer, &value, 1, 0), 0);
     }
     cr_assert_eq(rig_info(&rig).entries, 1, "merged");
-    cr_assert_eq(rig.account.account.foreign_bytes, 0);
+    cr_assert_eq(rig.account.account.counters->resident_foreign_bytes, 0);
     rig.pushed = 16;
     rig_extend(&rig, 5);
-    cr_assert_eq(rig.account.account.foreign_bytes, 5);
+    cr_assert_eq(rig.account.account.counters->resident_foreign_bytes, 5);
     cr_assert_eq(rig_drain(&rig, 4), 2);
-    cr_assert_eq(rig.account.account.foreign_bytes, 0);
+    cr_assert_eq(rig.account.account.counters->resident_foreign_bytes, 0);
     cr_assert(owner_is_unique(&pooled));
     rig_close(&rig);
 }

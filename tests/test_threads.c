@@ -64,8 +64,8 @@ static void rig_close(struct rig *rig)
 {
     spw_mock_close(rig->mock);
     sem_destroy(&rig->called);
-    cr_assert_eq(rig->account.account.foreign_bytes, 0);
-    cr_assert_eq(rig->account.account.block_bytes, 0);
+    cr_assert_eq(rig->account.account.counters->resident_foreign_bytes, 0);
+    cr_assert_eq(rig->account.account.counters->entry_block_bytes, 0);
     cr_assert_eq(rig->account.holders, 0);
     cr_assert_eq(fault_alloc_live(), 0);
 }

@@ -185,7 +185,7 @@ static void rig_close(struct rig *rig)
     if (rig->handle)
         rig->handle->ops->drop(rig->handle);
     cr_assert_eq(rig->boxes.live, 0);
-    cr_assert_eq(rig->account.account.block_bytes, 0);
+    cr_assert_eq(rig->account.account.counters->entry_block_bytes, 0);
     cr_assert_eq(fault_alloc_live(), 0);
 }
 
