@@ -26,6 +26,12 @@ struct os_dio {
     uint32_t offset_align;
 };
 
+/* What a descriptor refers to. */
+struct os_stat {
+    mode_t mode;      /* kind and permissions */
+    uint64_t special; /* st_rdev of a device */
+};
+
 struct os {
     /* CLOCK_MONOTONIC, in ns. */
     uint64_t (*clock_ns)(void);
@@ -43,6 +49,7 @@ struct os {
     int (*fallocate)(int fd, int mode, uint64_t offset, uint64_t len);
     int (*ftruncate)(int fd, uint64_t len);
     int (*fcntl)(int fd, int command, unsigned long arg);
+    int (*fstat)(int fd, struct os_stat *out);
     int (*fstatfs)(int fd, struct os_fs *out);
     int (*dio_align)(int fd, struct os_dio *out);
     int (*fadvise)(int fd, uint64_t offset, uint64_t len, int advice);
@@ -63,6 +70,10 @@ struct os {
     int (*limit)(int resource, uint64_t *soft); /* getrlimit; UINT64_MAX: unlimited */
     int (*eventfd)(unsigned initial, int flags);
     int (*pipe)(int fds[2], int flags); /* pipe2 */
+    /* A stream socket, close-on-exec and non-blocking, connected to the one at `path`. */
+    int (*connect)(const char *path);
+    /* Waits for nothing, and a closed socket is -EPIPE without a signal. */
+    ssize_t (*send)(int fd, const void *buf, size_t len);
     int (*thread)(pthread_t *thread, void *(*run)(void *), void *argument);
 
     /* io_uring: asked before a ring is set up (0, or the -errno to pretend), and with each

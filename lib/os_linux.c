@@ -15,9 +15,11 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,6 +110,17 @@ static int linux_ftruncate(int fd, uint64_t len)
 static int linux_fcntl(int fd, int command, unsigned long arg)
 {
     return result_int(fcntl(fd, command, arg));
+}
+
+static int linux_fstat(int fd, struct os_stat *out)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    out->mode = st.st_mode;
+    out->special = (uint64_t)st.st_rdev;
+    return 0;
 }
 
 static int linux_fstatfs(int fd, struct os_fs *out)
@@ -222,6 +235,30 @@ static int linux_pipe(int fds[2], int flags)
     return result_int(pipe2(fds, flags));
 }
 
+static int linux_connect(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd, rc;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    fd = result_int(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (fd < 0)
+        return fd;
+    rc = result_int(connect(fd, (const struct sockaddr *)&address, sizeof(address)));
+    if (rc < 0) {
+        (void)close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+static ssize_t linux_send(int fd, const void *buf, size_t len)
+{
+    return result_count(send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
 static int add_locals(struct dl_phdr_info *object, size_t size, void *sum)
 {
     size_t *bytes = sum;
@@ -303,6 +340,7 @@ const struct os os_linux = {
     .fallocate = linux_fallocate,
     .ftruncate = linux_ftruncate,
     .fcntl = linux_fcntl,
+    .fstat = linux_fstat,
     .fstatfs = linux_fstatfs,
     .dio_align = linux_dio_align,
     .fadvise = linux_fadvise,
@@ -317,6 +355,8 @@ const struct os os_linux = {
     .limit = linux_limit,
     .eventfd = linux_eventfd,
     .pipe = linux_pipe,
+    .connect = linux_connect,
+    .send = linux_send,
     .thread = linux_thread,
     .ring_allowed = linux_ring_allowed,
     .ring_result = linux_ring_result,

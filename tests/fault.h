@@ -25,6 +25,7 @@ enum fault {
     FAULT_FALLOCATE,
     FAULT_FTRUNCATE,
     FAULT_FCNTL,
+    FAULT_FSTAT,
     FAULT_FSTATFS,
     FAULT_DIO_ALIGN,
     FAULT_FADVISE,
@@ -39,6 +40,8 @@ enum fault {
     FAULT_LIMIT,
     FAULT_EVENTFD,
     FAULT_PIPE,
+    FAULT_CONNECT,
+    FAULT_SEND,
     FAULT_THREAD,
     FAULT_RING_ALLOWED,
     FAULT_RING_READ,  /* a completed read of io_uring; the I/O itself has happened */
@@ -72,7 +75,7 @@ void fault_fail_when(enum fault kind, unsigned long argument, uint32_t after, ui
                      int err);
 
 /* Calls that move at most `max_bytes` (0: as at the end of a file). Read, write, pread, pwrite,
- * ring read, ring write. */
+ * send, ring read, ring write. */
 void fault_short(enum fault kind, uint32_t after, uint32_t times, size_t max_bytes);
 
 /* Reads (read, pread) that return one wrong byte, in the middle of what was read. */

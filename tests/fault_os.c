@@ -164,6 +164,13 @@ static int fault_os_fcntl(int fd, int command, unsigned long arg)
     return rc;
 }
 
+static int fault_os_fstat(int fd, struct os_stat *out)
+{
+    struct rule rule = script_call(FAULT_FSTAT, (struct fault_args){.fd = fd});
+
+    return rule.effect == EFFECT_FAIL ? rule.err : os_linux.fstat(fd, out);
+}
+
 static int fault_os_fstatfs(int fd, struct os_fs *out)
 {
     struct rule rule = script_call(FAULT_FSTATFS, (struct fault_args){.fd = fd});
@@ -321,6 +328,23 @@ static int fault_os_pipe(int fds[2], int flags)
     return rc;
 }
 
+static int fault_os_connect(const char *path)
+{
+    struct rule rule = script_call(FAULT_CONNECT, (struct fault_args){.start = path});
+
+    return rule.effect == EFFECT_FAIL ? rule.err : script_count_fd(os_linux.connect(path));
+}
+
+static ssize_t fault_os_send(int fd, const void *buf, size_t len)
+{
+    struct rule rule =
+        script_call(FAULT_SEND, (struct fault_args){.fd = fd, .len = len, .start = buf});
+
+    if (rule.effect == EFFECT_FAIL)
+        return rule.err;
+    return os_linux.send(fd, buf, len_allowed(&rule, len));
+}
+
 static int fault_os_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     struct rule rule = script_call(FAULT_THREAD, (struct fault_args){.start = argument});
@@ -361,6 +385,7 @@ const struct os fault_os = {
     .fallocate = fault_os_fallocate,
     .ftruncate = fault_os_ftruncate,
     .fcntl = fault_os_fcntl,
+    .fstat = fault_os_fstat,
     .fstatfs = fault_os_fstatfs,
     .dio_align = fault_os_dio_align,
     .fadvise = fault_os_fadvise,
@@ -375,6 +400,8 @@ const struct os fault_os = {
     .limit = fault_os_limit,
     .eventfd = fault_os_eventfd,
     .pipe = fault_os_pipe,
+    .connect = fault_os_connect,
+    .send = fault_os_send,
     .thread = fault_os_thread,
     .ring_allowed = fault_os_ring_allowed,
     .ring_result = fault_os_ring_result,
