@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "option_policies.h"
 #include "text.h"
 #include "units.h"
 
@@ -398,6 +399,7 @@ static void dirs_format(const struct option_row *row, const struct settings *set
     static const struct option_type type_##name = {.parse = name##_parse, .format = name##_format}
 
 AMOUNT_TYPE(budget, ALLOW_AUTO, MIN_POOL_BYTES);
+AMOUNT_TYPE(floor, 0, MIN_POOL_BYTES);
 AMOUNT_TYPE(limit, ALLOW_AUTO, MIN_POOL_BYTES);
 AMOUNT_TYPE(capacity, ALLOW_OFF | ALLOW_ZERO, 0);
 AMOUNT_TYPE(share, ALLOW_AUTO | ALLOW_ZERO, 0);
@@ -417,6 +419,10 @@ OWN_TYPE(toggle);
 OWN_TYPE(tiers);
 OWN_TYPE(nodes);
 OWN_TYPE(dirs);
+OWN_TYPE(policies);
+OWN_TYPE(pressure);
+OWN_TYPE(stall);
+OWN_TYPE(period);
 
 #define OPTION_ROW(name_, variable_, member_, kind_, fallback_, allowed_, help_)                   \
     {.name = #name_,                                                                               \

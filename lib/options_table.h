@@ -62,6 +62,25 @@
       "make each fallback, and each doubtful or unknown setting, an error at start")               \
     X(timing, TIMING, timing, timing, "auto", "auto, all, or off",                                 \
       "which calls of a queue the histograms time; auto is those that spill, fetch or wait, and "  \
-      "one in 1024 of the others")
+      "one in 1024 of the others")                                                                 \
+    X(policies, POLICIES, policies, policies, "threshold,prefetch,pressure",                       \
+      "some of threshold, prefetch, pressure, periodic, manual, adaptive and compress, with "      \
+      "commas between, or none",                                                                   \
+      "what decides which bytes move and when, where a service leaves it to "                      \
+      "spw_policies_open()")                                                                       \
+    X(floor, FLOOR, floor, floor, "25%",                                                           \
+      OPTIONS_BYTES " of at least 64KiB, or a share of the budget (25%)",                          \
+      "how far memory pressure may lower the budget")                                              \
+    X(pressure, PRESSURE, pressure, pressure, "auto",                                              \
+      "auto, off, or the path of a pressure file, FIFO or socket",                                 \
+      "where word of memory pressure comes from; auto is MEMORY_PRESSURE_WATCH, the own cgroup's " \
+      "memory.pressure, or /proc/pressure/memory")                                                 \
+    X(stall, STALL, stall_ns, stall, "200ms/2s",                                                   \
+      "a duration in a window of 500ms to 10s (200ms/2s), or the duration alone (200ms) for one "  \
+      "of 2s",                                                                                     \
+      "pressure means that some task waited for memory for so long within the window")             \
+    X(period, PERIOD, period_ns, period, "10s",                                                    \
+      "a duration (500ms, 10s, 5min, 1h) of 10ms to 24h",                                          \
+      "policy periodic: what has been resident for longer is spilled")
 
 #endif

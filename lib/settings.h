@@ -30,6 +30,20 @@ enum checksum_mode {
 enum timing_mode { TIMING_AUTO, TIMING_ALL, TIMING_OFF };
 enum huge_mode { HUGE_OFF, HUGE_ON, HUGE_TRANSPARENT };
 
+/* The policies that option `policies` can name, in the order in which it lists them. */
+#define SETTINGS_POLICIES(X)                                                                       \
+    X(THRESHOLD, "threshold")                                                                      \
+    X(PREFETCH, "prefetch")                                                                        \
+    X(PRESSURE, "pressure")                                                                        \
+    X(PERIODIC, "periodic")                                                                        \
+    X(MANUAL, "manual")                                                                            \
+    X(ADAPTIVE, "adaptive")                                                                        \
+    X(COMPRESS, "compress")
+
+#define SETTINGS_POLICY(NAME, word) POLICY_##NAME,
+enum policy_kind { SETTINGS_POLICIES(SETTINGS_POLICY) POLICY_KINDS };
+#undef SETTINGS_POLICY
+
 struct settings {
     struct amount memory;      /* budget */
     struct amount memory_tier; /* capacity; percent is of the host's memory */
@@ -51,6 +65,11 @@ struct settings {
     enum spw_log_level log_level;
     bool strict;
     enum timing_mode timing;
+    unsigned policies;            /* bit i: enum policy_kind i */
+    struct amount floor;          /* percent is of the budget that was set */
+    char pressure[SETTINGS_TEXT]; /* "auto", "off", or a path */
+    uint64_t stall_ns, stall_window_ns;
+    uint64_t period_ns;
 };
 
 /* All values as `options` has them; NULL: the defaults. */

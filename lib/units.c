@@ -35,6 +35,24 @@ static int parse_digits(const char **text, uint64_t *out)
     return overflow ? -ERANGE : 0;
 }
 
+/* "5" as 5 and 1, "5.25" as 5, 25 and 100. Returns as parse_digits(). */
+static int parse_decimal(const char **text, uint64_t *whole, uint64_t *fraction, uint64_t *scale)
+{
+    int range = parse_digits(text, whole);
+
+    *fraction = 0;
+    *scale = 1;
+    if (range != -EINVAL && **text == '.') {
+        const char *digit = ++*text;
+
+        if (parse_digits(text, fraction) != 0 || *text - digit > FRACTION_DIGITS)
+            return -EINVAL;
+        for (; digit < *text; digit++)
+            *scale *= 10;
+    }
+    return range;
+}
+
 /* The power of two behind a number, or -EINVAL. */
 static int parse_unit(const char *text)
 {
@@ -56,21 +74,13 @@ static int parse_unit(const char *text)
 
 int units_parse_bytes(const char *text, uint64_t *out)
 {
-    uint64_t whole, fraction = 0, scale = 1;
+    uint64_t whole, fraction, scale;
     unsigned __int128 bytes;
     int range, shift;
 
-    range = parse_digits(&text, &whole);
+    range = parse_decimal(&text, &whole, &fraction, &scale);
     if (range == -EINVAL)
         return range;
-    if (*text == '.') {
-        const char *digit = ++text;
-
-        if (parse_digits(&text, &fraction) != 0 || text - digit > FRACTION_DIGITS)
-            return -EINVAL;
-        for (; digit < text; digit++)
-            scale *= 10;
-    }
     shift = parse_unit(text);
     if (shift < 0 || (scale > 1 && shift == 0))
         return -EINVAL;
@@ -93,6 +103,40 @@ int units_parse_percent(const char *text, unsigned *out)
     if (rc != 0 || value < 1 || value > 100)
         return -ERANGE;
     *out = (unsigned)value;
+    return 0;
+}
+
+/* From the largest down. */
+static const struct {
+    const char *name;
+    uint64_t ns;
+} time_units[] = {{"h", UINT64_C(3600000000000)}, {"min", UINT64_C(60000000000)},
+                  {"s", UINT64_C(1000000000)},    {"ms", UINT64_C(1000000)},
+                  {"us", UINT64_C(1000)},         {"ns", 1}};
+
+enum { TIME_UNITS = sizeof(time_units) / sizeof(time_units[0]), TIME_UNIT_S = 2 };
+
+int units_parse_duration(const char *text, uint64_t *out_ns)
+{
+    uint64_t whole, fraction, scale;
+    unsigned __int128 ns;
+    unsigned unit = 0;
+    int range;
+
+    range = parse_decimal(&text, &whole, &fraction, &scale);
+    if (range == -EINVAL)
+        return range;
+    while (unit < TIME_UNITS && !text_equal(text, time_units[unit].name))
+        unit++;
+    if (unit == TIME_UNITS)
+        return -EINVAL;
+    if (range != 0)
+        return range;
+    ns = (unsigned __int128)whole * time_units[unit].ns +
+         (unsigned __int128)fraction * time_units[unit].ns / scale;
+    if (ns > UNITS_MAX_NS)
+        return -ERANGE;
+    *out_ns = (uint64_t)ns;
     return 0;
 }
 
@@ -125,4 +169,15 @@ void units_format_bytes(uint64_t bytes, char *out, size_t capacity)
         (void)snprintf(out, capacity, "%" PRIu64, bytes);
     else
         (void)snprintf(out, capacity, "%" PRIu64 "%ciB", bytes, unit_letters[unit - 1]);
+}
+
+void units_format_duration(uint64_t ns, char *out, size_t capacity)
+{
+    unsigned unit = 0;
+
+    while (ns % time_units[unit].ns != 0)
+        unit++;
+    if (ns == 0)
+        unit = TIME_UNIT_S;
+    (void)snprintf(out, capacity, "%" PRIu64 "%s", ns / time_units[unit].ns, time_units[unit].name);
 }

@@ -86,7 +86,7 @@ Test(options, table_is_sound)
         for (j = 0; j < i; j++)
             cr_assert_neq(strcmp(row->name, option_rows[j].name), 0, "%s twice", row->name);
     }
-    cr_assert_eq(OPTION_COUNT, 19);
+    cr_assert_eq(OPTION_COUNT, 24);
 }
 
 Test(options, defaults_are_values)
@@ -482,6 +482,122 @@ Test(options, log_level)
                                         [SPILLWAY_LOG_DEBUG] = "debug"};
 
     check_words("log_level", offsetof(struct settings, log_level), words, COUNT(words));
+}
+
+Test(options, policies)
+{
+    static const char *const bad[] = {"",
+                                      ",",
+                                      "threshold,",
+                                      ",threshold",
+                                      "threshold,,prefetch",
+                                      "threshold,threshold",
+                                      "Pressure,pressure",
+                                      "threshold prefetch",
+                                      "none,threshold",
+                                      "threshold,none",
+                                      "all",
+                                      "auto",
+                                      "off",
+                                      "on",
+                                      "nan",
+                                      "press",
+                                      "thresholds",
+                                      "threshold;prefetch"};
+    spw_options *options = open_options();
+    struct settings settings;
+
+    settings_read(options, &settings);
+    cr_assert_eq(settings.policies,
+                 1u << POLICY_THRESHOLD | 1u << POLICY_PREFETCH | 1u << POLICY_PRESSURE);
+    check_set(options, "policies", "none", "none");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.policies, 0);
+    check_set(options, "policies", " NONE ", "none");
+    check_set(options, "policies", "compress", "compress");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.policies, 1u << POLICY_COMPRESS);
+    check_set(options, "policies", "manual , threshold, Periodic", "threshold,periodic,manual");
+    check_set(options, "policies", "compress,adaptive,manual,periodic,pressure,prefetch,threshold",
+              "threshold,prefetch,pressure,periodic,manual,adaptive,compress");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.policies, (1u << POLICY_KINDS) - 1);
+    spw_options_close(options);
+    check_all_refused("policies", bad, COUNT(bad));
+}
+
+Test(options, floor)
+{
+    check_amount("floor", offsetof(struct settings, floor), false, false, 65536);
+}
+
+Test(options, pressure)
+{
+    static const char *const bad[] = {"", "on", "yes", "0", "proc", "cgroup", "200ms", "a\nb/c"};
+    spw_options *options = open_options();
+    struct settings settings;
+    char longest[SETTINGS_TEXT];
+
+    check_set(options, "pressure", "OFF", "off");
+    settings_read(options, &settings);
+    cr_assert_str_eq(settings.pressure, "off");
+    check_set(options, "pressure", "Auto", "auto");
+    check_set(options, "pressure", " /run/Pressure ", "/run/Pressure");
+    check_set(options, "pressure", "./auto", "./auto");
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[0] = '/';
+    longest[sizeof(longest) - 1] = '\0';
+    check_set(options, "pressure", longest, longest);
+    check_set(options, "pressure", "/dev/null", "/dev/null");
+    check_set(options, "strict", "on", "on");
+    check_refused(options, "pressure", "./auto");
+    check_set(options, "pressure", "/a b", "/a b");
+    spw_options_close(options);
+    check_all_refused("pressure", bad, COUNT(bad));
+}
+
+Test(options, stall)
+{
+    static const char *const bad[] = {
+        "",         "200",      "0s",          "0ms/2s", "200ms/",  "/2s",    "200ms/2s/",
+        "3s",       "2s/1s",    "200ms/400ms", "1s/11s", "-1ms/2s", "off",    "auto",
+        "200ms 2s", "200ms/2x", "200ms//2s",   "999ns",  "10%",     "nan/2s", "200ms/1h"};
+    spw_options *options = open_options();
+    struct settings settings;
+
+    settings_read(options, &settings);
+    cr_assert_eq(settings.stall_ns, 200000000);
+    cr_assert_eq(settings.stall_window_ns, 2000000000);
+    check_set(options, "stall", "150ms", "150ms/2s");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.stall_ns, 150000000);
+    cr_assert_eq(settings.stall_window_ns, 2000000000);
+    check_set(options, "stall", " 0.05S/1000ms", "50ms/1s");
+    check_set(options, "stall", "10s/10s", "10s/10s");
+    check_set(options, "stall", "1us/500ms", "1us/500ms");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.stall_ns, 1000);
+    cr_assert_eq(settings.stall_window_ns, 500000000);
+    spw_options_close(options);
+    check_all_refused("stall", bad, COUNT(bad));
+}
+
+Test(options, period)
+{
+    static const char *const bad[] = {"",    "10",   "0s",   "9ms", "25h", "-1s",
+                                      "off", "auto", "10S1", "1m",  "nan", "10s 20s"};
+    spw_options *options = open_options();
+    struct settings settings;
+
+    settings_read(options, &settings);
+    cr_assert_eq(settings.period_ns, UINT64_C(10000000000));
+    check_set(options, "period", "10ms", "10ms");
+    check_set(options, "period", "24h", "24h");
+    check_set(options, "period", " 1.5min\n", "90s");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.period_ns, UINT64_C(90000000000));
+    spw_options_close(options);
+    check_all_refused("period", bad, COUNT(bad));
 }
 
 static void check_toggle(const char *name, size_t offset)

@@ -120,6 +120,92 @@ Test(units, percent)
     cr_assert_eq(value, 7);
 }
 
+Test(units, durations)
+{
+    static const struct {
+        const char *text;
+        int error;
+        uint64_t ns;
+    } cases[] = {
+        {"250ms", 0, UINT64_C(250000000)},
+        {"0s", 0, 0},
+        {"0.5s", 0, UINT64_C(500000000)},
+        {"2S", 0, UINT64_C(2000000000)},
+        {"5min", 0, UINT64_C(300000000000)},
+        {"1H", 0, UINT64_C(3600000000000)},
+        {"1.5h", 0, UINT64_C(5400000000000)},
+        {"007us", 0, 7000},
+        {"1.0009us", 0, 1000},
+        {"3ns", 0, 3},
+        {"9223372036854775807ns", 0, INT64_MAX},
+        {"9223372036854775808ns", -ERANGE, 0},
+        {"2562048h", -ERANGE, 0},
+        {"99999999999999999999999999s", -ERANGE, 0},
+        {"99999999999999999999999999x", -EINVAL, 0},
+        {"", -EINVAL, 0},
+        {" ", -EINVAL, 0},
+        {"250", -EINVAL, 0},
+        {"0", -EINVAL, 0},
+        {"ms", -EINVAL, 0},
+        {"-1s", -EINVAL, 0},
+        {"+1s", -EINVAL, 0},
+        {" 1s", -EINVAL, 0},
+        {"1s ", -EINVAL, 0},
+        {"1 s", -EINVAL, 0},
+        {"1.s", -EINVAL, 0},
+        {".5s", -EINVAL, 0},
+        {"1.0000000001s", -EINVAL, 0},
+        {"1m", -EINVAL, 0},
+        {"1sec", -EINVAL, 0},
+        {"1ss", -EINVAL, 0},
+        {"1K", -EINVAL, 0},
+        {"1e3s", -EINVAL, 0},
+        {"nan", -EINVAL, 0},
+        {"inf", -EINVAL, 0},
+        {"1s1ms", -EINVAL, 0},
+    };
+    uint64_t ns;
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ns = 12345;
+        cr_assert_eq(units_parse_duration(cases[i].text, &ns), cases[i].error, "'%s'",
+                     cases[i].text);
+        cr_assert_eq(ns, cases[i].error != 0 ? 12345 : cases[i].ns, "'%s' is %llu", cases[i].text,
+                     (unsigned long long)ns);
+    }
+}
+
+Test(units, durations_are_formatted_exactly)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } cases[] = {
+        {0, "0s"},
+        {1, "1ns"},
+        {1500, "1500ns"},
+        {UINT64_C(250000000), "250ms"},
+        {UINT64_C(90000000000), "90s"},
+        {UINT64_C(120000000000), "2min"},
+        {UINT64_C(86400000000000), "24h"},
+        {INT64_MAX, "9223372036854775807ns"},
+        {UINT64_MAX, "18446744073709551615ns"},
+    };
+    char text[UNITS_TEXT_BYTES];
+    uint64_t back;
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        units_format_duration(cases[i].ns, text, sizeof(text));
+        cr_assert_str_eq(text, cases[i].text);
+        if (cases[i].ns <= UNITS_MAX_NS) {
+            cr_assert_eq(units_parse_duration(text, &back), 0, "%s", text);
+            cr_assert_eq(back, cases[i].ns, "%s", text);
+        }
+    }
+}
+
 Test(units, bool_words)
 {
     static const char *const yes[] = {"on", "ON", "yes", "Yes", "true", "1"};
