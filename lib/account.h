@@ -11,6 +11,7 @@
 #include "epoch.h"
 #include "guard.h"
 #include "histogram.h"
+#include "queue_row.h"
 #include "spillway/queue.h"
 
 /*
@@ -32,6 +33,7 @@ struct spw_account {
     uint64_t spare_bytes;          /* fixed; what empty blocks kept by queues may take */
     const struct guard *guard;     /* NULL: forks are not noticed */
     struct histograms *histograms; /* NULL: nobody keeps them */
+    struct queue_rows *queue_rows; /* NULL: there are none */
     unsigned timing;               /* enum timing_mode: which calls go there */
     /* A queue's claim on whoever owns the account. */
     void (*acquire)(struct spw_account *account);

@@ -56,6 +56,8 @@
       "memory segments on reserved (on) or transparent huge pages")                                \
     X(checksum, CHECKSUM, checksum, checksum, "disk", "disk, all, or off",                         \
       "payload that is verified when it comes back: that of disk runs, of all runs, none")         \
+    X(stats_page, STATS_PAGE, stats_page, toggle, "on", "on or off",                               \
+      "publish what the pool counts for poolstat, in a sealed page that others can only read")     \
     X(log_level, LOG_LEVEL, log_level, level, "warning", "off, error, warning, info, or debug",    \
       "the least important messages that are still told")                                          \
     X(strict, STRICT, strict, toggle, "off", "on or off",                                          \

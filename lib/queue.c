@@ -105,6 +105,16 @@ no_name:
     return err;
 }
 
+/* Keeps count in a row of the account's from now on, if that has one left. */
+static void row_open(struct queue *queue)
+{
+    if (!queue->account || !queue->account->queue_rows)
+        return;
+    queue->row = queue_row_take(queue->account->queue_rows, queue->name);
+    if (queue->row)
+        queue->view.sums = &queue->row->sums;
+}
+
 int queue_open_with(const struct os *os, const spw_queue_options *options, spw_writer **writer,
                     spw_reader **reader)
 {
@@ -134,6 +144,7 @@ int queue_open_with(const struct os *os, const spw_queue_options *options, spw_w
     account_add_queues(queue->account, 1);
     if (queue->account)
         queue->account->acquire(queue->account);
+    row_open(queue);
     writer_end->queue = reader_end->queue = queue;
     *writer = writer_end;
     *reader = reader_end;
@@ -171,6 +182,8 @@ void queue_release(struct queue *queue)
     /* The reader's first: it may take its sizes from the writer's strategy. */
     policy_close(queue->reader_policy);
     policy_close(queue->writer_policy);
+    if (queue->row)
+        queue_row_give(account->queue_rows, queue->row);
     pthread_mutex_destroy(&queue->lock);
     pthread_cond_destroy(&queue->quiet);
     pthread_cond_destroy(&queue->news);
@@ -263,8 +276,8 @@ int queue_arm(struct queue *queue, unsigned bits)
     struct spw_view *view = &queue->view;
     spw_cursor head = spw_view_head(view);
     spw_handle *handle = spw_cursor_handle(&head);
-    if (queue->writer_error || (!handle && view->entries > 0) ||
-        (view->entries == 0 && !queue->writer_open))
+    if (queue->writer_error || (!handle && view->sums->entries > 0) ||
+        (view->sums->entries == 0 && !queue->writer_open))
         return 1;
     int ready = handle ? head_arm(queue, handle) : 0;
     if (ready)
@@ -278,17 +291,17 @@ int queue_info(struct queue *queue, spw_queue_info *info)
     if (queue_in_child(queue))
         return -EOWNERDEAD;
     pthread_mutex_lock(&queue->lock);
-    const struct spw_view *view = &queue->view;
+    const struct queue_sums *sums = queue->view.sums;
     spw_queue_info now = {
         .name = queue->name,
-        .entries = view->entries,
-        .paged_entries = view->paged_entries,
-        .resident_bytes = view->resident_bytes,
-        .paged_bytes = view->paged_bytes,
-        .extended_bytes_total = queue->extended_bytes_total,
-        .drained_bytes_total = queue->drained_bytes_total,
-        .merged_total = queue->merged_total,
-        .skipped_bytes_total = queue->skipped_bytes_total,
+        .entries = sums->entries,
+        .paged_entries = sums->paged_entries,
+        .resident_bytes = sums->resident_bytes,
+        .paged_bytes = sums->paged_bytes,
+        .extended_bytes_total = sums->extended_bytes_total,
+        .drained_bytes_total = sums->gone_bytes_total - sums->skipped_bytes_total,
+        .merged_total = sums->merged_total,
+        .skipped_bytes_total = sums->skipped_bytes_total,
     };
     pthread_mutex_unlock(&queue->lock);
     return growable_write(info, QUEUE_INFO_FIRST_BYTES, &now, sizeof(now));
@@ -313,9 +326,10 @@ void queue_report_anew(struct queue *queue)
 
 void queue_take_all(struct queue *queue, struct spw_view *out)
 {
-    *out = queue->view;
-    view_init(&queue->view, out->allocator, out->account);
-    queue->view.clock = out->clock;
+    struct queue_sums *sums = queue->view.sums;
+    view_move(&queue->view, out);
+    queue->view.sums = sums;
+    view_clear_sums(&queue->view);
     if (!queue->account)
         return;
     queue_report_with(queue, 0); /* it ends: nothing may be left in the account */

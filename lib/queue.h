@@ -31,6 +31,7 @@ struct queue {
     const spw_allocator *allocator;
     struct spw_account *account; /* may be NULL */
     char *name;                  /* may be NULL */
+    struct queue_row *row;       /* of the account's; may be NULL */
     spw_policy *writer_policy, *reader_policy;
     _Atomic unsigned refs;          /* the two ends, and whoever stores the waker */
     const volatile unsigned *alive; /* 0 in a forked child; never NULL */
@@ -58,7 +59,6 @@ struct queue {
     int event_fd; /* -1: not asked for */
     bool event_set;
     struct firing *firing; /* callbacks under way; they can nest, and overlap on several threads */
-    uint64_t extended_bytes_total, drained_bytes_total, merged_total, skipped_bytes_total;
 };
 
 struct spw_writer {
@@ -144,7 +144,7 @@ static inline void queue_report(struct queue *queue)
 /* Whether a policy, NULL for none, need not look now. With the lock held. */
 static inline bool queue_rests(const struct queue *queue, const struct rest *rest)
 {
-    return rest_holds(rest, queue->view.resident_bytes, queue->view.paged_entries);
+    return rest_holds(rest, queue->view.sums->resident_bytes, queue->view.sums->paged_entries);
 }
 
 /* Whether this is a forked child of the process that opened the pool behind the queue. */

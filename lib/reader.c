@@ -58,7 +58,7 @@ static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
     struct spw_view *view = &queue->view;
     if (queue->writer_error)
         return queue->writer_error;
-    bool quiet = view->paged_entries == 0 && queue_rests(queue, &queue->reader_rest);
+    bool quiet = view->sums->paged_entries == 0 && queue_rests(queue, &queue->reader_rest);
     int err = quiet ? 0 : head_fetch(queue);
     size_t count = 0, held = 0;
     while (count < capacity && view->first && !view->first->paged) {
@@ -69,9 +69,7 @@ static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
             if (queue->writer_error || !view->first || view->first->paged)
                 break; /* what was taken is taken */
         }
-        uint64_t before_bytes = view->gone_bytes;
         size_t taken = view_pop(view, &out[count], capacity - count);
-        queue->drained_bytes_total += view->gone_bytes - before_bytes;
         count += taken;
         held += taken;
     }
@@ -83,7 +81,7 @@ static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
     drained->settle |= !quiet;
     if (count > 0)
         return (long)count;
-    if (view->entries == 0)
+    if (view->sums->entries == 0)
         return queue->writer_open ? -EAGAIN : 0;
     return err ? err : -EAGAIN;
 }
@@ -150,7 +148,7 @@ static bool news_sleep(struct queue *queue, uint64_t deadline_ns)
 static bool news_wait(struct queue *queue, uint64_t deadline_ns)
 {
     struct stopwatch *watch = &queue->reader_watch;
-    bool paged = queue->view.entries > 0;
+    bool paged = queue->view.sums->entries > 0;
     uint64_t since_ns = paged ? stopwatch_may_wait(watch) : 0;
     view_uncork(&queue->view);
     stopwatch_unlocking(watch, &queue->view);
@@ -224,7 +222,7 @@ int spw_reader_complete(const spw_reader *reader)
     if (queue_in_child(queue))
         return 0;
     pthread_mutex_lock(&queue->lock);
-    int complete = !queue->writer_open && !queue->writer_error && queue->view.entries == 0;
+    int complete = !queue->writer_open && !queue->writer_error && queue->view.sums->entries == 0;
     pthread_mutex_unlock(&queue->lock);
     return complete;
 }
@@ -273,7 +271,7 @@ int spw_reader_skip(spw_reader *reader, uint64_t *lost_bytes)
         queue->view.first && queue->view.first->paged) {
         handle = view_pop_handle(&queue->view, &size_bytes);
         queue->head_failed = false;
-        queue->skipped_bytes_total += size_bytes;
+        queue->view.sums->skipped_bytes_total += size_bytes;
     }
     bool fire = handle && queue->armed; /* with that run, which will never be ready now */
     pthread_mutex_unlock(&queue->lock);

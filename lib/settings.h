@@ -62,6 +62,7 @@ struct settings {
     bool mlock;
     enum huge_mode huge_pages;
     enum checksum_mode checksum;
+    bool stats_page;
     enum spw_log_level log_level;
     bool strict;
     enum timing_mode timing;

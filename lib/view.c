@@ -15,6 +15,25 @@ void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw
                               .paged_from = UINT64_MAX,
                               .keep_bytes = UINT64_MAX,
                               .patience = VIEW_PATIENT};
+    view->sums = &view->own_sums;
+}
+
+void view_clear_sums(struct spw_view *view)
+{
+    view->foreign_bytes = 0;
+    if (!view->sums)
+        return; /* of nothing */
+    view->sums->entries = view->sums->paged_entries = 0;
+    view->sums->resident_bytes = view->sums->paged_bytes = 0;
+}
+
+void view_move(struct spw_view *view, struct spw_view *out)
+{
+    *out = *view;
+    out->own_sums = *view->sums;
+    out->sums = &out->own_sums;
+    view_init(view, out->allocator, out->account);
+    view->clock = out->clock;
 }
 
 int spw_view_guidance(const spw_view *view, spw_guidance *guidance)
@@ -68,12 +87,13 @@ void view_count(struct spw_view *view, const struct spw_stretch *stretch, int si
 {
     uint64_t bytes = sign > 0 ? stretch->list.bytes : -stretch->list.bytes;
     size_t count = sign > 0 ? stretch->list.count : -stretch->list.count;
-    view->entries += count;
+    struct queue_sums *sums = view->sums;
+    sums->entries += count;
     if (stretch->paged) {
-        view->paged_entries += count;
-        view->paged_bytes += bytes;
+        sums->paged_entries += count;
+        sums->paged_bytes += bytes;
     } else {
-        view->resident_bytes += bytes;
+        sums->resident_bytes += bytes;
         view->foreign_bytes +=
             sign > 0 ? stretch->list.foreign_bytes : -stretch->list.foreign_bytes;
     }
@@ -81,22 +101,22 @@ void view_count(struct spw_view *view, const struct spw_stretch *stretch, int si
 
 size_t spw_view_entries(const spw_view *view)
 {
-    return view->entries;
+    return view->sums->entries;
 }
 
 size_t spw_view_paged_entries(const spw_view *view)
 {
-    return view->paged_entries;
+    return view->sums->paged_entries;
 }
 
 uint64_t spw_view_resident_bytes(const spw_view *view)
 {
-    return view->resident_bytes;
+    return view->sums->resident_bytes;
 }
 
 uint64_t spw_view_paged_bytes(const spw_view *view)
 {
-    return view->paged_bytes;
+    return view->sums->paged_bytes;
 }
 
 /* ---- the two ends ---- */
@@ -118,7 +138,7 @@ static bool view_merge(struct spw_view *view, spw_bytes *bytes)
     block->foreign_bytes += foreign;
     stretch->list.bytes += len;
     stretch->list.foreign_bytes += foreign;
-    view->resident_bytes += len;
+    view->sums->resident_bytes += len;
     view->foreign_bytes += foreign;
     return true;
 }
@@ -126,8 +146,9 @@ static bool view_merge(struct spw_view *view, spw_bytes *bytes)
 /* Puts a new entry into a block with room, which is the last one or will be. */
 static void view_add(struct spw_view *view, struct spw_block *block, spw_bytes *bytes)
 {
-    view->entries++;
-    view->resident_bytes += bytes->len;
+    struct queue_sums *sums = view->sums;
+    sums->entries++;
+    sums->resident_bytes += bytes->len;
     view->foreign_bytes += bytes_foreign_part(bytes);
     block_push_bytes(block, bytes);
     *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
@@ -202,9 +223,10 @@ size_t view_pop(struct spw_view *view, spw_bytes *out, size_t most)
     if (emptied)
         view_keep_block(view, emptied);
     view_forget_first(view, stretch, &gone);
-    view->entries -= count;
-    view->gone_bytes += gone.bytes;
-    view->resident_bytes -= gone.bytes;
+    struct queue_sums *sums = view->sums;
+    sums->entries -= count;
+    sums->gone_bytes_total += gone.bytes;
+    sums->resident_bytes -= gone.bytes;
     view->foreign_bytes -= gone.foreign_bytes;
     if (stretch->list.count == 0)
         stretch_unlink(view, stretch);
@@ -219,10 +241,11 @@ spw_handle *view_pop_handle(struct spw_view *view, uint64_t *size_bytes)
     if (emptied)
         block_close(emptied);
     view_forget_first(view, stretch, &(struct list_sums){1, paged.size_bytes, 0});
-    view->entries--;
-    view->paged_entries--;
-    view->gone_bytes += paged.size_bytes;
-    view->paged_bytes -= paged.size_bytes;
+    struct queue_sums *sums = view->sums;
+    sums->entries--;
+    sums->paged_entries--;
+    sums->gone_bytes_total += paged.size_bytes;
+    sums->paged_bytes -= paged.size_bytes;
     *size_bytes = paged.size_bytes;
     if (stretch->list.count == 0)
         stretch_unlink(view, stretch);
@@ -243,8 +266,7 @@ void view_fini(struct spw_view *view)
     while (view->spare_count > 0)
         allocator_release(view->allocator, view->spares[--view->spare_count],
                           sizeof(struct spw_stretch));
-    view->entries = view->paged_entries = 0;
-    view->resident_bytes = view->paged_bytes = view->foreign_bytes = 0;
+    view_clear_sums(view);
 }
 
 /* ---- cursors ---- */
@@ -371,7 +393,7 @@ spw_cursor spw_view_seek(spw_view *view, uint64_t resident_bytes)
 
 spw_cursor spw_view_seek_position(spw_view *view, uint64_t *position)
 {
-    uint64_t at = view->gone_bytes;
+    uint64_t at = view->sums->gone_bytes_total;
     struct spw_stretch *stretch = view->first;
     for (; stretch; stretch = stretch->next) {
         if (at >= *position)
@@ -392,7 +414,7 @@ spw_cursor spw_view_seek_position(spw_view *view, uint64_t *position)
 
 uint64_t spw_view_position(const spw_view *view)
 {
-    return view->gone_bytes;
+    return view->sums->gone_bytes_total;
 }
 
 uint64_t spw_view_paged_since(spw_view *view)
@@ -413,11 +435,12 @@ uint64_t view_position_of(const struct spw_view *view, const struct spw_stretch 
     const struct spw_stretch *prev = stretch->prev, *next = stretch;
     for (;;) { /* from both sides: one of them is near */
         if (!prev)
-            return view->gone_bytes + before;
+            return view->sums->gone_bytes_total + before;
         before += prev->list.bytes;
         prev = prev->prev;
         if (!next)
-            return view->gone_bytes + view->resident_bytes + view->paged_bytes - behind;
+            return view->sums->gone_bytes_total + view->sums->resident_bytes +
+                   view->sums->paged_bytes - behind;
         behind += next->list.bytes;
         next = next->next;
     }
@@ -543,17 +566,19 @@ static bool stretch_is_valid(const struct spw_stretch *stretch)
 
 bool view_is_valid(const struct spw_view *view)
 {
-    struct spw_view sums = {0};
+    struct spw_view found = {.sums = &found.own_sums};
     const struct spw_stretch *prev = NULL;
     for (const struct spw_stretch *stretch = view->first; stretch; stretch = stretch->next) {
         if (stretch->prev != prev || (prev && prev->paged == stretch->paged) ||
             !stretch_is_valid(stretch))
             return false;
-        view_count(&sums, stretch, 1);
+        view_count(&found, stretch, 1);
         prev = stretch;
     }
-    return view->last == prev && sums.entries == view->entries &&
-           sums.paged_entries == view->paged_entries &&
-           sums.resident_bytes == view->resident_bytes && sums.paged_bytes == view->paged_bytes &&
-           sums.foreign_bytes == view->foreign_bytes;
+    const struct queue_sums *sums = view->sums;
+    return view->last == prev && found.sums->entries == sums->entries &&
+           found.sums->paged_entries == sums->paged_entries &&
+           found.sums->resident_bytes == sums->resident_bytes &&
+           found.sums->paged_bytes == sums->paged_bytes &&
+           found.foreign_bytes == view->foreign_bytes;
 }

@@ -45,14 +45,13 @@ struct spw_view {
     struct spw_stretch *first, *last;
     const spw_allocator *allocator;
     struct spw_account *account; /* may be NULL */
-    size_t entries, paged_entries;
-    uint64_t resident_bytes, paged_bytes, foreign_bytes;
+    struct queue_sums *sums;     /* of a row that others can read, or its own */
+    uint64_t foreign_bytes;
     struct spw_stretch *spares[VIEW_SPARES];
     unsigned spare_count;
     struct spw_block *spare_block; /* resident, of full size, our account's, empty; may be NULL */
     struct spw_block *emptied; /* linked by next, no longer charged: to be freed without the lock */
     struct place places[2];    /* the last one sought among resident and paged entries */
-    uint64_t gone_bytes;       /* that have left at the head */
     uint64_t paged_from;       /* the lowest place in the stream paged since it was asked for */
     bool corked;               /* the account is */
     unsigned patience;         /* what is left of it */
@@ -64,7 +63,8 @@ struct spw_view {
                             said */
     bool spill_now;      /* and what is behind that is to go now */
     struct rest *rest;   /* of the policy that looks now; NULL: nobody keeps it */
-    int fetch_error;     /* of the last fetch at the head, 0 when it worked or none was tried */
+    struct queue_sums own_sums;
+    int fetch_error; /* of the last fetch at the head, 0 when it worked or none was tried */
 };
 
 /* With the lock held: for who is going to wait. */
@@ -88,6 +88,12 @@ static inline void view_acts(struct spw_view *view)
 
 void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw_account *account);
 void view_fini(struct spw_view *view); /* releases and drops everything */
+
+/* Moves all entries, and whatever else it has, to `*out`; what is left has sums of its own. */
+void view_move(struct spw_view *view, struct spw_view *out);
+
+/* There are no entries any more. */
+void view_clear_sums(struct spw_view *view);
 
 /*
  * Appends bytes behind the last entry, merging into it where possible. `*spare` is a block

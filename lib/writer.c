@@ -72,14 +72,15 @@ static size_t blocks_needed(const struct queue *queue, size_t count)
 static void push_all(struct queue *queue, spw_bytes *bytes, size_t count, struct spares *spares)
 {
     struct spw_view *view = &queue->view;
+    struct queue_sums *sums = view->sums;
     struct spw_block *spare = NULL;
     for (size_t i = 0; i < count; i++) {
         if (bytes[i].len == 0)
             continue; /* released by the caller, without the lock */
-        queue->extended_bytes_total += bytes[i].len;
+        sums->extended_bytes_total += bytes[i].len;
         if (!spare)
             spare = spares_take(spares);
-        queue->merged_total += view_push(view, &bytes[i], &spare) == 1;
+        sums->merged_total += view_push(view, &bytes[i], &spare) == 1;
     }
     if (spare) {
         spare->next = spares->first;
@@ -165,9 +166,10 @@ static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bo
     if (!err && queue->view.spare_count == 0)
         err = view_reserve(&queue->view);
     if (!err) {
-        bool was_empty = queue->view.entries == 0;
+        const struct queue_sums *sums = queue->view.sums;
+        bool was_empty = sums->entries == 0;
         push_all(queue, bytes, count, &spares);
-        *fire |= was_empty && queue->view.entries > 0 && queue->armed;
+        *fire |= was_empty && sums->entries > 0 && queue->armed;
         *settle = !queue_rests(queue, &queue->writer_rest);
         if (*settle)
             *fire |= apply_locked(queue);

@@ -18,11 +18,21 @@ static unsigned depth_of(const struct calibration *c, uint32_t request_bytes)
     return depth < CALIBRATE_DEPTH_MAX ? (unsigned)depth : CALIBRATE_DEPTH_MAX;
 }
 
+static void tell(struct calibration *c)
+{
+    if (!c->told)
+        return;
+    atomic_store_explicit(&c->told[0], c->depth, memory_order_relaxed);
+    atomic_store_explicit(&c->told[1], c->request_bytes, memory_order_relaxed);
+    atomic_store_explicit(&c->told[2], c->measured, memory_order_relaxed);
+}
+
 static void put_in_force(struct calibration *c, const struct calibrate_arm *arm)
 {
     c->flight_bytes = arm->flight_bytes;
     atomic_store_explicit(&c->request_bytes, arm->request_bytes, memory_order_relaxed);
     atomic_store_explicit(&c->depth, depth_of(c, arm->request_bytes), memory_order_relaxed);
+    tell(c);
 }
 
 static unsigned arm_of_turn(const struct calibration *c)
@@ -209,6 +219,7 @@ void calibration_init(struct calibration *c, const struct calibrate_config *conf
     *c = (struct calibration){.forced_depth = config->depth,
                               .forced_request = config->request_bytes > 0,
                               .trial_bytes = config->trial_bytes,
+                              .told = config->told,
                               .mean_request_bytes = UINT64_MAX};
     if (c->trial_bytes == 0)
         c->trial_bytes = CALIBRATE_TRIAL_BYTES;

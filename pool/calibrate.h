@@ -51,6 +51,7 @@ struct calibration {
     _Atomic unsigned depth; /* requests of request_bytes in flight at most */
     _Atomic uint32_t request_bytes;
     _Atomic bool measured;
+    _Atomic uint64_t *told;
 
     uint64_t trial_bytes;
     unsigned forced_depth; /* 0: not */
@@ -77,7 +78,9 @@ struct calibrate_config {
     unsigned depth; /* these two are forced */
     uint32_t request_bytes;
     uint64_t window_bytes; /* what callers have under way at most; 0: nobody knows */
-    uint64_t trial_bytes;  /* CALIBRATE_TRIAL_BYTES */
+    _Atomic uint64_t
+        *told;            /* depth, request_bytes, measured, whenever they change; NULL: nowhere */
+    uint64_t trial_bytes; /* CALIBRATE_TRIAL_BYTES */
 };
 
 void calibration_init(struct calibration *calibration, const struct calibrate_config *config);

@@ -89,6 +89,7 @@ static int find_room(struct disk *disk, unsigned order, struct extent *out)
         }
         out->len = (uint32_t)extent_bytes(order);
         out->dir = (uint16_t)i;
+        disk_tell_stored(disk, i);
         disk->turn = (i + 1) % disk->count;
         return 0;
     }
@@ -136,6 +137,8 @@ void disk_free(struct disk *disk, const struct extent *extent)
     pthread_mutex_lock(&disk->lock);
     if (extent->dir < disk->count)
         rc = extent_give(&disk->dirs[extent->dir].space, extent->offset, extent->len);
+    if (rc == 0)
+        disk_tell_stored(disk, extent->dir);
     if (disk->waiting > 0)
         pthread_cond_broadcast(&disk->changed);
     pthread_mutex_unlock(&disk->lock);
@@ -170,7 +173,6 @@ bool disk_may_accept(struct disk *disk, uint64_t len)
 void disk_info(const struct disk *disk, struct disk_info *out)
 {
     pthread_mutex_t *lock = (pthread_mutex_t *)&disk->lock;
-    bool can_grow = false;
 
     memset(out, 0, sizeof(*out));
     pthread_mutex_lock(lock);
@@ -182,10 +184,7 @@ void disk_info(const struct disk *disk, struct disk_info *out)
 
         out->stored_bytes += dir->space.used_bytes;
         out->quarantined += dir->withdrawn;
-        can_grow = can_grow || (!dir->withdrawn && dir->full_order == EXTENT_ORDERS);
     }
-    out->limit_bytes = disk->limit_bytes;
-    if (!can_grow && out->file_bytes < out->limit_bytes)
-        out->limit_bytes = out->file_bytes;
+    out->limit_bytes = disk_limit_now(disk);
     pthread_mutex_unlock(lock);
 }

@@ -14,9 +14,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../lib/counters.h"
 #include "../lib/log.h"
 #include "../lib/os.h"
 #include "../lib/settings.h"
+#include "rows.h"
 #include "spillway/alloc.h"
 
 #define DISK_EXTENT_MIN_BYTES (UINT64_C(64) << 10)
@@ -28,8 +30,10 @@ struct disk_config {
     struct log *log;
     char (*dirs)[SETTINGS_TEXT]; /* NULL: SLURM_TMPDIR, TMPDIR, /var/tmp, the first that works */
     unsigned dir_count;
-    struct amount limit; /* over all directories; auto: 50 % of what is free at start */
-    bool strict;         /* a directory that does not work is an error, not a fallback */
+    struct amount limit;       /* over all directories; auto: 50 % of what is free at start */
+    bool strict;               /* a directory that does not work is an error, not a fallback */
+    struct counters *counters; /* where disk_* and enospc_total are told; NULL: nowhere */
+    struct dir_row *rows;      /* ROW_DIRS of them; NULL: nowhere */
     /* Told about each fallback ("tmpfs", "buffered", "scratch-directory", ...); may be NULL. */
     void (*fallback)(void *context, const char *name);
     void *fallback_context;

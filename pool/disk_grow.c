@@ -50,6 +50,17 @@ uint64_t disk_limit_room(const struct disk *disk)
     return taken < disk->limit_bytes ? disk->limit_bytes - taken : 0;
 }
 
+uint64_t disk_limit_now(const struct disk *disk)
+{
+    uint64_t file_bytes = disk_file_bytes(disk);
+    bool can_grow = false;
+
+    for (unsigned i = 0; i < disk->count; i++)
+        can_grow =
+            can_grow || (!disk->dirs[i].withdrawn && disk->dirs[i].full_order == EXTENT_ORDERS);
+    return !can_grow && file_bytes < disk->limit_bytes ? file_bytes : disk->limit_bytes;
+}
+
 bool directory_takes_new(const struct directory *dir, uint64_t now_ns)
 {
     return !dir->withdrawn && now_ns >= dir->rest_until_ns;
@@ -84,11 +95,58 @@ static void note_room(struct directory *dir)
 
 static void note_full(struct disk *disk, struct directory *dir, unsigned order, int err)
 {
-    if (means_full(err))
+    if (means_full(err)) {
         disk->enospc_total++;
+        if (disk->counters != NULL)
+            atomic_fetch_add_explicit(&disk->counters->enospc_total, 1, memory_order_relaxed);
+        if (disk->rows != NULL)
+            row_add(&disk->rows[dir - disk->dirs].full_total, 1);
+    }
     if (order < dir->full_order)
         dir->full_order = order;
     back_off(dir, disk->os->clock_ns());
+}
+
+void disk_tell_stored(const struct disk *disk, unsigned number)
+{
+    uint64_t bytes = 0;
+
+    if (disk->rows != NULL)
+        row_set(&disk->rows[number].stored_bytes, disk->dirs[number].space.used_bytes);
+    if (disk->counters == NULL)
+        return;
+    for (unsigned i = 0; i < disk->count; i++)
+        bytes += disk->dirs[i].space.used_bytes;
+    row_set(&disk->counters->disk_stored_bytes, bytes);
+}
+
+void disk_tell_state(const struct disk *disk)
+{
+    uint64_t withdrawn = 0;
+
+    for (unsigned i = 0; i < disk->count; i++) {
+        const struct directory *dir = &disk->dirs[i];
+
+        withdrawn += dir->withdrawn;
+        if (disk->rows == NULL)
+            continue;
+        row_set(&disk->rows[i].file_bytes, dir->space.ready_bytes);
+        row_set(&disk->rows[i].withdrawn, dir->withdrawn);
+        row_set(&disk->rows[i].full, dir->full_order < EXTENT_ORDERS);
+    }
+    if (disk->counters == NULL)
+        return;
+    row_set(&disk->counters->disk_limit_bytes, disk_limit_now(disk));
+    row_set(&disk->counters->disk_file_bytes, disk_file_bytes(disk));
+    row_set(&disk->counters->quarantined_dirs, withdrawn);
+}
+
+/* An error that withdraws the directory; true for the first one. */
+static bool note_error(struct disk *disk, struct directory *dir)
+{
+    if (disk->rows != NULL)
+        row_add(&disk->rows[dir - disk->dirs].errors_total, 1);
+    return first_time(&dir->withdrawn);
 }
 
 /* --- telling; without the lock --------------------------------------------------------------- */
@@ -183,10 +241,12 @@ static int growth_failed(struct disk *disk, struct directory *dir, unsigned orde
     if (means_full(err) || means_later(err)) {
         note_full(disk, dir, order, err);
         first = first_time(&dir->told_full);
+        disk_tell_state(disk);
         pthread_mutex_unlock(&disk->lock);
         tell_full(disk, dir, err, first);
     } else {
-        first = first_time(&dir->withdrawn);
+        first = note_error(disk, dir);
+        disk_tell_state(disk);
         pthread_mutex_unlock(&disk->lock);
         if (first)
             tell_withdrawn(disk, dir, err);
@@ -232,6 +292,7 @@ int directory_grow(struct disk *disk, struct directory *dir, unsigned order, uin
     extent_grown(&dir->space, plan.offset, len);
     if (order >= dir->full_order)
         note_room(dir);
+    disk_tell_state(disk);
     /* A write may have failed meanwhile. */
     if (!directory_takes_new(dir, disk->os->clock_ns()))
         return -ENOSPC;
@@ -253,8 +314,9 @@ void disk_write_failed(struct disk *disk, unsigned number, int err)
             dir->rest_until_ns = dir->retry_at_ns;
         }
     } else {
-        first = first_time(&dir->withdrawn);
+        first = note_error(disk, dir);
     }
+    disk_tell_state(disk);
     pthread_cond_broadcast(&disk->changed);
     pthread_mutex_unlock(&disk->lock);
     if (full)
@@ -310,6 +372,7 @@ uint64_t disk_trim(struct disk *disk)
             if (disk->dirs[j].group == dir->group)
                 note_room(&disk->dirs[j]);
         }
+        disk_tell_state(disk);
         pthread_cond_broadcast(&disk->changed);
     }
     pthread_mutex_unlock(&disk->lock);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../lib/alloc.h"
+#include "../lib/text.h"
 #include "disk_tier.h"
 
 enum { DEFAULT_DIRS = 3 };
@@ -39,6 +40,15 @@ static int judge_directory(struct disk *disk, const struct scratch *scratch, con
     return 0;
 }
 
+/* What never changes. */
+static void directory_tell(struct dir_row *row, const struct directory *dir)
+{
+    text_copy_clean(row->name, sizeof(row->name), dir->name);
+    row_set(&row->direct, dir->scratch.direct);
+    row_set(&row->align_bytes, dir->scratch.align);
+    row_set(&row->used, 1);
+}
+
 static int directory_open(struct disk *disk, const char *name, bool strict, char why[SCRATCH_WHY])
 {
     struct directory *dir = &disk->dirs[disk->count];
@@ -64,6 +74,8 @@ static int directory_open(struct disk *disk, const char *name, bool strict, char
         if (scratch_same_space(&disk->dirs[i].scratch, &dir->scratch))
             dir->group = disk->dirs[i].group;
     }
+    if (disk->rows != NULL)
+        directory_tell(&disk->rows[disk->count], dir);
     disk->fds[disk->count++] = dir->scratch.fd;
     log_line(disk->log, SPILLWAY_LOG_INFO, "scratch directory %s: %s I/O, blocks of %u bytes", name,
              dir->scratch.direct ? "direct" : "buffered", dir->scratch.align);
@@ -168,6 +180,8 @@ int disk_open(const struct disk_config *config, struct disk **out)
     disk->log = config->log;
     disk->fallback = config->fallback;
     disk->fallback_context = config->fallback_context;
+    disk->counters = config->counters;
+    disk->rows = config->rows;
     rc = -pthread_mutex_init(&disk->lock, NULL);
     if (rc < 0)
         goto disk;
@@ -181,12 +195,16 @@ int disk_open(const struct disk_config *config, struct disk **out)
     rc = settle_limit(disk, config->limit);
     if (rc < 0)
         goto dirs;
+    disk_tell_state(disk);
     *out = disk;
     return 0;
 
 dirs:
-    for (unsigned i = disk->count; i-- > 0;)
+    for (unsigned i = disk->count; i-- > 0;) {
+        if (disk->rows != NULL)
+            row_set(&disk->rows[i].used, 0);
         directory_close(disk, &disk->dirs[i]);
+    }
     pthread_cond_destroy(&disk->changed);
 lock:
     pthread_mutex_destroy(&disk->lock);

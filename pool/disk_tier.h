@@ -39,6 +39,8 @@ struct disk {
     unsigned count;
     int fds[SETTINGS_MAX_DIRS];
     uint64_t limit_bytes;
+    struct counters *counters; /* NULL: nobody wants to know */
+    struct dir_row *rows;      /* the same */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a growth ended, or something was freed while `waiting` */
     /* guarded by lock */
@@ -57,6 +59,9 @@ _Static_assert(SETTINGS_MAX_DIRS <= 32, "a set of directories is a bit mask");
 /* Allocated in all scratch files. */
 uint64_t disk_file_bytes(const struct disk *disk);
 
+/* What the disk tier may hold: less than its limit once no directory can grow any more. */
+uint64_t disk_limit_now(const struct disk *disk);
+
 /* What the limit leaves for growing. */
 uint64_t disk_limit_room(const struct disk *disk);
 
@@ -65,6 +70,10 @@ bool directory_takes_new(const struct directory *dir, uint64_t now_ns);
 
 /* Its file system was not found full for this order, or that was long ago. */
 bool directory_worth_growing(const struct directory *dir, unsigned order, uint64_t now_ns);
+
+/* Tells a directory's row and the tier's gauges: after extents came or went; after all else. */
+void disk_tell_stored(const struct disk *disk, unsigned number);
+void disk_tell_state(const struct disk *disk);
 
 /*
  * Grows a directory's file and takes an extent from what came. The lock is held on entry and

@@ -28,6 +28,9 @@ static int open_kind(const struct engine_config *config, const struct engine_ops
     engine->os = config->os;
     engine->allocator = config->allocator;
     engine->log = config->log;
+    engine->counters = config->counters != NULL ? config->counters : &engine->own.counters;
+    engine->request_start_ns =
+        config->request_start_ns != NULL ? config->request_start_ns : engine->own.request_start_ns;
     engine->write_ns = config->write_ns;
     engine->read_ns = config->read_ns;
     engine->fd_count = config->fd_count;
@@ -370,23 +373,39 @@ uint64_t engine_oldest_ns(const struct engine *engine)
 
 void engine_info(const struct engine *engine, struct engine_info *out)
 {
-    out->syscalls = atomic_load_explicit(&engine->syscalls, memory_order_relaxed);
-    out->requests = atomic_load_explicit(&engine->requests, memory_order_relaxed);
-    out->wakeups = atomic_load_explicit(&engine->wakeups, memory_order_relaxed);
+    const struct counters *counters = engine->counters;
+
+    out->syscalls = atomic_load_explicit(&counters->syscalls_total, memory_order_relaxed);
+    out->requests = atomic_load_explicit(&counters->requests_total, memory_order_relaxed);
+    out->wakeups = atomic_load_explicit(&counters->wakeups_total, memory_order_relaxed);
     engine->ops->tuning(engine, JOB_WRITE, &out->write);
     engine->ops->tuning(engine, JOB_READ, &out->read);
 }
 
 /* --- what the kinds note --- */
 
+#define TOLD_IS_PLACED(first, behind, n)                                                           \
+    _Static_assert(offsetof(struct counters, behind) ==                                            \
+                       offsetof(struct counters, first) + (n) * sizeof(uint64_t),                  \
+                   "these rows follow each other")
+TOLD_IS_PLACED(write_depth, write_request_bytes, 1);
+TOLD_IS_PLACED(write_depth, write_calibrated, 2);
+TOLD_IS_PLACED(read_depth, read_request_bytes, 1);
+TOLD_IS_PLACED(read_depth, read_calibrated, 2);
+
+_Atomic uint64_t *engine_told(const struct engine *engine, enum job_op op)
+{
+    return op == JOB_READ ? &engine->counters->read_depth : &engine->counters->write_depth;
+}
+
 void engine_count_syscall(struct engine *engine)
 {
-    atomic_fetch_add_explicit(&engine->syscalls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->counters->syscalls_total, 1, memory_order_relaxed);
 }
 
 void engine_count_wakeup(struct engine *engine)
 {
-    atomic_fetch_add_explicit(&engine->wakeups, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->counters->wakeups_total, 1, memory_order_relaxed);
 }
 
 void engine_request_begin(struct engine *engine, unsigned slot, uint64_t now_ns)
@@ -400,7 +419,7 @@ void engine_request_end(struct engine *engine, unsigned slot, enum job_op op, ui
     uint64_t start_ns =
         atomic_exchange_explicit(&engine->request_start_ns[slot], 0, memory_order_relaxed);
 
-    atomic_fetch_add_explicit(&engine->requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->counters->requests_total, 1, memory_order_relaxed);
     histogram_add(op == JOB_READ ? engine->read_ns : engine->write_ns,
                   now_ns > start_ns ? now_ns - start_ns : 0);
 }

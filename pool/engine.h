@@ -29,14 +29,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../lib/counters.h"
 #include "../lib/histogram.h"
 #include "../lib/log.h"
 #include "../lib/os.h"
 #include "../lib/settings.h"
+#include "calibrate.h"
 #include "spillway/alloc.h"
 
 enum job_op { JOB_WORK, JOB_READ, JOB_WRITE }; /* JOB_WORK: prepare is all there is */
 enum { JOB_ISSUE = 0, JOB_DONE = 1 };
+
+enum {
+    ENGINE_FILES_MAX = SETTINGS_MAX_DIRS,   /* told apart; with more, some share their room */
+    ENGINE_DEPTH_MAX = CALIBRATE_DEPTH_MAX, /* requests of one direction in flight */
+    /* Requests in flight in all: of both directions, and what each file may have beyond that. */
+    ENGINE_SLOTS_MAX = 2 * ENGINE_DEPTH_MAX + 4 * ENGINE_FILES_MAX,
+};
 
 struct job {
     struct job *next, *prev; /* the engine's */
@@ -71,6 +80,9 @@ struct engine_config {
     const int *fds;         /* scratch files; copied; may be empty */
     unsigned fd_count;
     struct histogram *write_ns, *read_ns; /* of requests; NULL: not kept */
+    struct counters
+        *counters; /* where it tells what it has done, and how it does it; NULL: nowhere */
+    _Atomic uint64_t *request_start_ns; /* ENGINE_SLOTS_MAX of them, see there; NULL: nowhere */
 };
 
 struct engine;

@@ -6,16 +6,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "calibrate.h"
 #include "engine.h"
 
 enum {
     /* Four for one direction, one that is left to the other, one for jobs that need no I/O. */
     ENGINE_THREADS_MAX = 6,
-    ENGINE_FILES_MAX = SETTINGS_MAX_DIRS,   /* told apart; with more, some share their room */
-    ENGINE_DEPTH_MAX = CALIBRATE_DEPTH_MAX, /* requests of one direction in flight */
-    /* Requests in flight in all: of both directions, and what each file may have beyond that. */
-    ENGINE_SLOTS_MAX = 2 * ENGINE_DEPTH_MAX + 4 * ENGINE_FILES_MAX,
     ENGINE_PAUSE_MS = 1,          /* before EAGAIN is tried again */
     ENGINE_STALLS_MAX = 1000,     /* EINTR and EAGAIN in a row before a job fails with it */
     ENGINE_SHORT_STALLS_MAX = 16, /* counts too short for one aligned step in a row, then -EIO */
@@ -24,7 +19,8 @@ enum {
 /* One system call moves at most this much; the kernel stops just below 2 GiB. */
 #define ENGINE_REQUEST_MAX_BYTES ((size_t)1 << 30)
 
-_Static_assert(ENGINE_THREADS_MAX <= ENGINE_SLOTS_MAX, "each thread has a request of its own");
+_Static_assert((int)ENGINE_THREADS_MAX <= (int)ENGINE_SLOTS_MAX,
+               "each thread has a request of its own");
 
 /* Pending jobs of one kind and, as far as is known, one file. Urgent ones lie before all others;
  * `last_urgent` is NULL where there are none. */
@@ -84,9 +80,13 @@ struct engine {
     void *state; /* the kind's own */
 
     /* When each request was handed to the kernel; 0: none. Relaxed, for looking only. */
-    _Atomic uint64_t request_start_ns[ENGINE_SLOTS_MAX];
-    _Atomic uint64_t syscalls, requests, wakeups;
+    _Atomic uint64_t *request_start_ns;
+    struct counters *counters;            /* never NULL: syscalls, requests, wakeups, tuning */
     struct histogram *write_ns, *read_ns; /* NULL: not kept */
+    struct {
+        _Atomic uint64_t request_start_ns[ENGINE_SLOTS_MAX];
+        struct counters counters;
+    } own; /* where nobody else keeps them */
 
     unsigned fd_count;
     int fds[]; /* a copy */
@@ -133,6 +133,9 @@ int engine_run_io(struct engine *engine, struct request *request, unsigned slot)
 /* Notes that a request of this slot is handed to the kernel, and that it has ended. */
 void engine_request_begin(struct engine *engine, unsigned slot, uint64_t now_ns);
 void engine_request_end(struct engine *engine, unsigned slot, enum job_op op, uint64_t now_ns);
+
+/* Where the tuning of a direction is told: depth, request_bytes, measured. */
+_Atomic uint64_t *engine_told(const struct engine *engine, enum job_op op);
 
 void engine_count_syscall(struct engine *engine);
 void engine_count_wakeup(struct engine *engine);

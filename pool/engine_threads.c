@@ -100,6 +100,18 @@ static void limits_set_locked(struct engine *engine)
     engine->direction_most = engine->io_most > 1 ? engine->io_most - 1 : 1;
 }
 
+/* Another engine may have told something before it was refused. */
+static void tell_tuning(struct engine *engine, enum job_op op)
+{
+    struct engine_tuning tuning;
+    _Atomic uint64_t *told = engine_told(engine, op);
+
+    engine->ops->tuning(engine, op, &tuning);
+    atomic_store_explicit(&told[0], tuning.depth, memory_order_relaxed);
+    atomic_store_explicit(&told[1], tuning.request_bytes, memory_order_relaxed);
+    atomic_store_explicit(&told[2], tuning.measured, memory_order_relaxed);
+}
+
 static int threads_start(struct engine *engine, const struct engine_config *config)
 {
     unsigned wanted = ENGINE_THREADS_MAX;
@@ -122,6 +134,8 @@ static int threads_start(struct engine *engine, const struct engine_config *conf
     pthread_mutex_lock(&engine->lock);
     limits_set_locked(engine);
     pthread_mutex_unlock(&engine->lock);
+    tell_tuning(engine, JOB_WRITE);
+    tell_tuning(engine, JOB_READ);
     return 0;
 }
 

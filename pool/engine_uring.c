@@ -214,8 +214,10 @@ static void uring_init(struct uring *uring, struct engine *engine,
         uring->slots[i].next = i + 1;
     uring->first_free = 0;
     uring->first_paused = NO_SLOT;
-    for (i = 0; i < DIRECTIONS; i++)
+    for (i = 0; i < DIRECTIONS; i++) {
+        calibrate.told = engine_told(engine, i == READS ? JOB_READ : JOB_WRITE);
         calibration_init(&uring->directions[i].calibration, &calibrate);
+    }
 }
 
 static int uring_start(struct engine *engine, const struct engine_config *config)

@@ -44,6 +44,7 @@ static void piece_take(struct memtier *tier, struct segment *segment, const stru
     segment->used_bytes = begin + round_up(wanted->len, LINE_BYTES);
     segment->pieces++;
     tier->stored_bytes += wanted->len;
+    memtier_tell_stored(tier);
 }
 
 /* --- segments that hand out pieces of any size; with the lock held -------------------------- */
@@ -239,6 +240,7 @@ void memtier_release(struct memtier *tier, const struct memslot *slot)
 
     pthread_mutex_lock(&tier->lock);
     tier->stored_bytes -= slot->len;
+    memtier_tell_stored(tier);
     if (segment->cell_bytes != 0)
         memtier_cell_release(tier, slot);
     last = --segment->pieces == 0;

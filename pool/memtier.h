@@ -12,9 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../lib/counters.h"
 #include "../lib/log.h"
 #include "../lib/os.h"
 #include "../lib/settings.h"
+#include "rows.h"
 #include "spillway/alloc.h"
 
 struct memtier_config {
@@ -27,7 +29,9 @@ struct memtier_config {
     enum seal_mode seal;
     bool mlock;
     enum huge_mode huge_pages;
-    bool strict;                                       /* fallbacks are errors */
+    struct counters *counters; /* where memory_tier_* is told; NULL: nowhere */
+    struct node_row *rows;     /* ROW_NODES of them; NULL: nowhere */
+    bool strict;               /* fallbacks are errors */
     void (*fallback)(void *context, const char *name); /* each told once; may be NULL */
     void *fallback_context;
     /* What the process may still come to need beside this tier (the unused part of its budget): no

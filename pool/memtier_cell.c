@@ -57,6 +57,7 @@ bool memtier_cell_take(struct memtier *tier, uint64_t len, struct memslot *out)
     *out = (struct memslot){segment, segment->read + cell * len, len};
     segment->pieces++;
     tier->stored_bytes += len;
+    memtier_tell_stored(tier);
     return true;
 }
 

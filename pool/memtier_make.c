@@ -94,6 +94,7 @@ int memtier_segment_reserve(struct memtier *tier, uint64_t need_bytes, struct re
         tier->total_bytes += out->bytes;
         tier->pending_bytes += out->bytes;
         tier->segments++;
+        memtier_tell_segments(tier);
         out->outstanding_bytes = tier->pending_bytes;
         return 0;
     }
@@ -121,6 +122,8 @@ void memtier_reservation_keep(struct memtier *tier, const struct reservation *re
     tier->misplaced_bytes += segment->misplaced_bytes;
     tier->locked_bytes += segment->locked_bytes;
     tier->huge_bytes += segment->huge ? segment->bytes : 0;
+    memtier_tell_segments(tier);
+    memtier_tell_nodes(tier, segment, 1);
     tier->backoff_ns = 0;
     tier->backoff_until_ns = 0;
     (void)pthread_cond_broadcast(&tier->made);
@@ -134,6 +137,7 @@ static void reservation_drop(struct memtier *tier, const struct reservation *res
     tier->pending_bytes -= reservation->bytes;
     tier->total_bytes -= reservation->bytes;
     tier->segments--;
+    memtier_tell_segments(tier);
     tier->refused_headroom_total += refused;
     if (wait)
         back_off(tier);
@@ -215,6 +219,8 @@ void memtier_segment_destroy(struct memtier *tier, struct segment *segment)
     tier->descriptors -= segment->keeps_fd;
     tier->kept_bytes -= segment->keeps_read ? bytes : 0;
     tier->segments--;
+    memtier_tell_segments(tier);
+    memtier_tell_nodes(tier, segment, -1);
     pthread_mutex_unlock(&tier->lock);
     allocator_release(tier->allocator, segment, sizeof(*segment));
 }

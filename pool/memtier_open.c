@@ -295,6 +295,8 @@ int memtier_open(const struct memtier_config *config, struct memtier **out)
     tier->plan.mlock = config->mlock;
     tier->plan.strict = config->strict;
     tier->capacity_bytes = smaller(config->capacity_bytes, INT64_MAX);
+    tier->counters = config->counters;
+    tier->rows = config->rows;
     atomic_init(&tier->told, 0);
     rc = open_nodes(tier, config->nodes);
     if (rc < 0)
@@ -310,6 +312,7 @@ int memtier_open(const struct memtier_config *config, struct memtier **out)
     rc = open_locks(tier);
     if (rc < 0)
         goto fail_alloc;
+    memtier_tell_segments(tier);
     *out = tier;
     return 0;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the memory tier tells, each matter once: fallbacks, and why it takes no more. */
+/* What the memory tier tells: its gauges; and, each matter once, fallbacks, and why it takes no
+ * more. */
 #include <errno.h>
 
 #include "memtier_tier.h"
@@ -68,6 +69,47 @@ void memtier_tell_blind(struct memtier *tier, enum told what, const char *why)
         log_line(tier->log, SPILLWAY_LOG_WARN,
                  "memory tier: no further segment, what the %s has left cannot be read (%s)", where,
                  why);
+}
+
+void memtier_tell_segments(const struct memtier *tier)
+{
+    struct counters *counters = tier->counters;
+
+    if (counters == NULL)
+        return;
+    row_set(&counters->memory_tier_capacity_bytes, tier->capacity_bytes);
+    row_set(&counters->memory_tier_bytes, tier->total_bytes);
+    row_set(&counters->memory_tier_misplaced_bytes, tier->misplaced_bytes);
+    row_set(&counters->memory_tier_locked_bytes, tier->locked_bytes);
+    row_set(&counters->memory_tier_huge_bytes, tier->huge_bytes);
+}
+
+/* NULL when there are as many nodes as rows already. */
+static struct node_row *row_of_node(struct node_row *rows, unsigned node)
+{
+    for (struct node_row *row = rows; row < rows + ROW_NODES; row++) {
+        if (row_get(&row->used) != 0 && row_get(&row->node) != node)
+            continue;
+        row_set(&row->node, node);
+        row_set(&row->used, 1);
+        return row;
+    }
+    return NULL;
+}
+
+void memtier_tell_nodes(const struct memtier *tier, const struct segment *segment, int sign)
+{
+    for (unsigned i = 0; i < segment->place_count && tier->rows != NULL; i++) {
+        const struct segment_place *place = &segment->places[i];
+        struct node_row *row = row_of_node(tier->rows, place->node);
+        uint64_t bytes = sign > 0 ? place->bytes : 0 - place->bytes;
+
+        if (row == NULL)
+            continue;
+        row_add(&row->segment_bytes, bytes);
+        if (tier->plan.nodes != NULL && !node_has(tier->plan.nodes, place->node))
+            row_add(&row->misplaced_bytes, bytes);
+    }
 }
 
 const char *memtier_step_hint(const struct segment_plan *plan, enum segment_step step, int err)

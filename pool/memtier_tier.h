@@ -65,6 +65,8 @@ struct memtier {
     void *unused_budget_context;
 
     /* Set when it is opened. */
+    struct counters *counters; /* NULL: nobody wants to know; changed with the lock held */
+    struct node_row *rows;     /* the same */
     uint64_t capacity_bytes;
     uint64_t unit_bytes;  /* of the usual segment in recycle mode */
     uint64_t grain_bytes; /* what segment sizes are multiples of */
@@ -171,6 +173,18 @@ int memtier_segment_reserve(struct memtier *tier, uint64_t need_bytes, struct re
 /* What was reserved has become `segment`. */
 void memtier_reservation_keep(struct memtier *tier, const struct reservation *reservation,
                               const struct segment *segment);
+
+/* Tells the tier's gauges: after pieces came or went; after segments did. */
+static inline void memtier_tell_stored(const struct memtier *tier)
+{
+    if (tier->counters != NULL)
+        row_set(&tier->counters->memory_tier_stored_bytes, tier->stored_bytes);
+}
+
+void memtier_tell_segments(const struct memtier *tier);
+
+/* A segment has come (sign 1) or gone (-1): tells the rows of the nodes where it is. */
+void memtier_tell_nodes(const struct memtier *tier, const struct segment *segment, int sign);
 
 /* --- without the lock ------------------------------------------------------------------------ */
 

@@ -35,6 +35,7 @@ static void pool_free(struct spw_pool *pool)
     pthread_cond_destroy(&pool->progress);
     pthread_mutex_destroy(&pool->lock);
     guard_close(&pool->guard, pool->os);
+    pool_page_close(pool);
     allocator_release(allocator, pool, sizeof(*pool));
 }
 
@@ -122,29 +123,6 @@ int spw_pool_close_idle(spw_pool *pool)
     return 0;
 }
 
-/* ---- fallbacks ---- */
-
-void pool_fallback(void *context, const char *name)
-{
-    struct spw_pool *pool = context;
-    pthread_mutex_lock(&pool->lock);
-    size_t len = strlen(pool->fallbacks), need = strlen(name) + 1;
-    bool known = false;
-    for (const char *at = pool->fallbacks; (at = strstr(at, name)); at += need - 1) {
-        char before = at == pool->fallbacks ? ' ' : at[-1], after = at[need - 1];
-        known = known || (before == ' ' && (after == ' ' || after == '\0'));
-    }
-    if (!known && len + need + 1 <= sizeof(pool->fallbacks)) {
-        if (len > 0)
-            pool->fallbacks[len++] = ' ';
-        memcpy(pool->fallbacks + len, name, need);
-    }
-    pool->fallback_taken = true;
-    pthread_mutex_unlock(&pool->lock);
-    if (!known)
-        pool_count(pool, fallbacks_total, 1);
-}
-
 /* ---- open ---- */
 
 static int locks_open(struct spw_pool *pool)
@@ -192,6 +170,7 @@ static void budget_open(struct spw_pool *pool, const struct settings *settings, 
     cgroup_find(pool->os, root, &cgroup);
     uint64_t limit = memory_limit(pool->os, &cgroup, root);
     pool->budget_bytes = budget_choose(pool, amount_of(settings->memory, limit, limit / 2), limit);
+    atomic_store_explicit(&pool->counters->budget_bytes, pool->budget_bytes, memory_order_relaxed);
     pool->account.slack_bytes = pool->budget_bytes / SLACK_SHARE;
     pool->account.spare_bytes = pool->budget_bytes / SPARE_SHARE;
     uint64_t window = pool->budget_bytes / 4;
@@ -209,6 +188,8 @@ static int disk_tier_open(struct spw_pool *pool, struct settings *settings)
                                  .dir_count = settings->dir_count,
                                  .limit = settings->disk_limit,
                                  .strict = settings->strict,
+                                 .counters = pool->counters,
+                                 .rows = pool->page.page->dirs,
                                  .fallback = pool_fallback,
                                  .fallback_context = pool};
     int err = disk_open(&config, &pool->disk);
@@ -267,6 +248,8 @@ static int memory_tier_open(struct spw_pool *pool, const struct settings *settin
                                     .mlock = settings->mlock,
                                     .huge_pages = settings->huge_pages,
                                     .strict = settings->strict,
+                                    .counters = pool->counters,
+                                    .rows = pool->page.page->nodes,
                                     .fallback = pool_fallback,
                                     .fallback_context = pool,
                                     .unused_budget = unused_budget,
@@ -326,8 +309,10 @@ static int engine_choose(struct spw_pool *pool, const struct settings *settings)
                                    .depth = settings->depth,
                                    .request_bytes = settings->request_bytes,
                                    .window_bytes = pool->window_bytes,
-                                   .write_ns = &pool->histograms.device_write_ns,
-                                   .read_ns = &pool->histograms.device_read_ns};
+                                   .counters = pool->counters,
+                                   .request_start_ns = pool->page.page->request_start_ns,
+                                   .write_ns = &pool->account.histograms->device_write_ns,
+                                   .read_ns = &pool->account.histograms->device_read_ns};
     if (pool->disk)
         config.fd_count = disk_files(pool->disk, &config.fds);
     else
@@ -368,7 +353,8 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
     if (!err)
         err = engine_choose(pool, settings);
     if (!err && pool->strict && pool->fallback_taken) {
-        log_line(&pool->log, SPILLWAY_LOG_ERROR, "strict: these fell back: %s", pool->fallbacks);
+        log_line(&pool->log, SPILLWAY_LOG_ERROR, "strict: these fell back: %s",
+                 pool->page.page->texts.fallbacks);
         err = -EOPNOTSUPP;
     }
     if (err) {
@@ -383,24 +369,37 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
     return err;
 }
 
-/* Reads the settings: the caller's options, or the environment over the defaults. */
-static int settings_open(struct log *log, const spw_options *options, struct settings *settings)
+/* What a pool is opened with. */
+struct opening {
+    struct settings settings;
+    const spw_options *options;
+    spw_options *own; /* those, where the caller gave none */
+};
+
+static void opening_close(const struct spw_pool *pool, struct opening *opening)
 {
-    if (options) {
-        settings_read(options, settings);
+    spw_options_close(opening->own);
+    allocator_release(pool->allocator, opening, sizeof(*opening));
+}
+
+/* Reads the settings: the caller's options, or the environment over the defaults. */
+static int settings_open(struct log *log, struct opening *opening)
+{
+    if (opening->options) {
+        settings_read(opening->options, &opening->settings);
+        log->level = opening->settings.log_level;
         return 0;
     }
-    spw_options *own;
-    int err = spw_options_open(&own);
+    int err = spw_options_open(&opening->own);
     if (err)
         return err;
-    err = spw_options_load(own);
-    settings_read(own, settings);
-    log->level = settings->log_level;
-    const char *message = spw_options_message(own);
+    opening->options = opening->own;
+    err = spw_options_load(opening->own);
+    settings_read(opening->own, &opening->settings);
+    log->level = opening->settings.log_level;
+    const char *message = spw_options_message(opening->own);
     if (*message)
         log_line(log, err ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN, "%s", message);
-    spw_options_close(own);
     return err;
 }
 
@@ -416,9 +415,7 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     const char *name = config->name ? config->name : "pool";
     strncpy(pool->name, name, sizeof(pool->name) - 1);
     log_init(&pool->log, os, config->log, config->log_context, SPILLWAY_LOG_WARN);
-    pool->counters = pool->account.counters = &pool->own_counters;
     pool->account.guard = &pool->guard;
-    pool->account.histograms = &pool->histograms;
     pool->account.acquire = account_acquire;
     pool->account.release = account_release;
     pool->account.relieved = account_has_relief;
@@ -441,37 +438,43 @@ int pool_open_with(const struct os *os, const char *root, const spw_pool_config 
     if (!pool)
         return -ENOMEM;
     err = -ENOMEM;
-    struct settings *settings = allocator_zeroed(pool->allocator, sizeof(*settings));
-    if (!settings)
-        goto no_settings;
-    err = settings_open(&pool->log, known.options, settings);
+    struct opening *opening = allocator_zeroed(pool->allocator, sizeof(*opening));
+    if (!opening)
+        goto no_opening;
+    opening->options = known.options;
+    err = settings_open(&pool->log, opening);
     if (err)
         goto no_locks;
-    pool->log.level = settings->log_level;
     err = locks_open(pool);
     if (err)
         goto no_locks;
     err = guard_open(&pool->guard, os);
     if (err)
         goto no_guard;
-    err = parts_open(pool, settings, root);
+    err = pool_page_open(pool, &opening->settings, root);
+    if (err)
+        goto no_page;
+    err = parts_open(pool, &opening->settings, root);
     if (err)
         goto no_parts;
+    pool_page_publish(pool, opening->options);
     log_line(&pool->log, SPILLWAY_LOG_INFO, "pool %s: budget %llu bytes, engine %s", pool->name,
              (unsigned long long)pool->budget_bytes,
              pool->engine ? engine_name(pool->engine) : "none");
-    allocator_release(pool->allocator, settings, sizeof(*settings));
+    opening_close(pool, opening);
     *out = pool;
     return 0;
 
 no_parts:
+    pool_page_close(pool);
+no_page:
     guard_close(&pool->guard, os);
 no_guard:
     pthread_cond_destroy(&pool->progress);
     pthread_mutex_destroy(&pool->lock);
 no_locks:
-    allocator_release(pool->allocator, settings, sizeof(*settings));
-no_settings:
+    opening_close(pool, opening);
+no_opening:
     allocator_release(pool->allocator, pool, sizeof(*pool));
     return err;
 }

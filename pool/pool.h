@@ -19,6 +19,7 @@
 #include "disk.h"
 #include "engine.h"
 #include "memtier.h"
+#include "page.h"
 #include "spillway/pool.h"
 
 /* Runs and slabs are powers of two between these. */
@@ -45,7 +46,10 @@ struct spw_pool {
     struct log log;
     struct guard guard;
     struct spw_account account;
-    struct counters *counters; /* in_flight_bytes: staged and writing, with staging buffers */
+    struct page_owner page;       /* its texts: guarded by the lock */
+    struct queue_rows queue_rows; /* that the page has, if any */
+    struct counters
+        *counters; /* in the page; in_flight_bytes: staged and writing, with staging buffers */
     char name[64];
     uint64_t id; /* part of every checksum */
 
@@ -74,12 +78,9 @@ struct spw_pool {
     struct run *memory_first, *memory_last; /* stored in memory */
     uint64_t memory_run_bytes;              /* of these runs */
     uint64_t held_backoff_ns;               /* doubled each time that a held run is refused again */
-    char fallbacks[256];
     bool fallback_taken;
 
     struct buffers buffers;
-    struct counters own_counters;
-    struct histograms histograms;
 };
 
 /* As spw_pool_open(), over a given operating system; `root` prefixes /proc and /sys in tests. */
@@ -99,6 +100,17 @@ static inline bool pool_on_engine(const struct spw_pool *pool)
 {
     return pool->engine && engine_on_thread(pool->engine);
 }
+
+/* ---- what it tells of itself (report.c) ---- */
+
+/* Makes the page in which everything is counted. Returns 0 or -ENOMEM: that it is not shared is a
+ * fallback. */
+int pool_page_open(struct spw_pool *pool, const struct settings *settings, const char *root);
+
+/* All is there: others may read it. */
+void pool_page_publish(struct spw_pool *pool, const spw_options *options);
+
+void pool_page_close(struct spw_pool *pool);
 
 /* Tells once and counts that something fell back; `name` is a word of letters and dashes. */
 void pool_fallback(void *pool, const char *name);

@@ -6,14 +6,110 @@
 #include "../lib/growable.h"
 #include "pool.h"
 
+/* ---- fallbacks ---- */
+
+void pool_fallback(void *context, const char *name)
+{
+    struct spw_pool *pool = context;
+    struct page *page = pool->page.page;
+    char *told = page->texts.fallbacks;
+    pthread_mutex_lock(&pool->lock);
+    size_t len = strlen(told), need = strlen(name) + 1;
+    bool known = false;
+    for (const char *at = told; (at = strstr(at, name)); at += need - 1) {
+        char before = at == told ? ' ' : at[-1], after = at[need - 1];
+        known = known || (before == ' ' && (after == ' ' || after == '\0'));
+    }
+    if (!known && len + need + 1 <= sizeof(page->texts.fallbacks)) {
+        page_texts_begin(page);
+        if (len > 0)
+            told[len++] = ' ';
+        memcpy(told + len, name, need);
+        page_texts_end(page);
+    }
+    pool->fallback_taken = true;
+    pthread_mutex_unlock(&pool->lock);
+    if (!known)
+        pool_count(pool, fallbacks_total, 1);
+}
+
+/* ---- the stats page ---- */
+
+static const char *page_hint(int err)
+{
+    switch (-err) {
+    case EMFILE:
+        return "RLIMIT_NOFILE";
+    case ENFILE:
+        return "fs.file-max";
+    case EFBIG:
+        return "RLIMIT_FSIZE";
+    case ENOMEM:
+    case ENOSPC:
+        return "RLIMIT_AS and vm.overcommit_memory";
+    case EINVAL:
+        return "the version of the kernel (5.1 is needed)";
+    default:
+        return "seccomp and vm.memfd_noexec";
+    }
+}
+
+int pool_page_open(struct spw_pool *pool, const struct settings *settings, const char *root)
+{
+    struct page_config config = {.os = pool->os,
+                                 .allocator = pool->allocator,
+                                 .shared = settings->stats_page,
+                                 .root = root,
+                                 .name = pool->name,
+                                 .id = pool->id};
+    int why, err = page_open(&config, &pool->page, &why);
+    if (err)
+        return err;
+    struct page *page = pool->page.page;
+    pool->counters = pool->account.counters = &page->counters;
+    pool->account.histograms = &page->histograms;
+    pool->queue_rows.rows = pool->page.queues;
+    pool->account.queue_rows = pool->page.queues ? &pool->queue_rows : NULL;
+    if (!why)
+        return 0;
+    log_line(&pool->log, SPILLWAY_LOG_WARN,
+             "no stats page can be made (%s): poolstat does not see this pool; see %s",
+             strerrorname_np(-why), page_hint(why));
+    pool_fallback(pool, "stats-page");
+    return 0;
+}
+
+void pool_page_publish(struct spw_pool *pool, const spw_options *options)
+{
+    struct page *page = pool->page.page;
+    const char *engine = pool->engine ? engine_name(pool->engine) : "none";
+    pthread_mutex_lock(&pool->lock);
+    page_texts_begin(page);
+    strncpy(page->texts.engine, engine, sizeof(page->texts.engine) - 1);
+    strncpy(page->texts.seal_mode, pool->seal == SEAL_STRICT ? "strict" : "recycle",
+            sizeof(page->texts.seal_mode) - 1);
+    page_texts_end(page);
+    if (pool->page.fd >= 0)
+        page_tell_settings(page, options);
+    pthread_mutex_unlock(&pool->lock);
+    page_publish(page);
+}
+
+void pool_page_close(struct spw_pool *pool)
+{
+    page_close(&(struct page_config){.os = pool->os, .allocator = pool->allocator}, &pool->page);
+}
+
+/* ---- for the service itself ---- */
+
 #define COPY_COUNTER(name, kind, help)                                                             \
     stats->name = atomic_load_explicit(&pool->counters->name, memory_order_relaxed);
 
 static void report_budget(const struct spw_pool *pool, spw_stats *stats)
 {
     const struct buffers *buffers = &pool->buffers;
-    stats->budget_bytes = pool->budget_bytes;
     stats->resident_foreign_bytes = counters_sum(stats->resident_foreign_bytes);
+    stats->reported_ahead_bytes = counters_sum(stats->reported_ahead_bytes);
     stats->entry_block_bytes = counters_sum(stats->entry_block_bytes);
     stats->buffer_bytes = counters_sum(stats->buffer_bytes);
     stats->used_bytes =
@@ -29,64 +125,21 @@ static void report_budget(const struct spw_pool *pool, spw_stats *stats)
     stats->reserve_bytes = buffers_used(buffers, USE_RESERVE);
 }
 
-static void report_engine(const struct engine *engine, spw_stats *stats)
-{
-    struct engine_info info;
-    engine_info(engine, &info);
-    stats->oldest_request_ns = engine_oldest_ns(engine);
-    stats->syscalls_total = info.syscalls;
-    stats->requests_total = info.requests;
-    stats->wakeups_total = info.wakeups;
-    stats->write_depth = info.write.depth;
-    stats->write_request_bytes = info.write.request_bytes;
-    stats->write_calibrated = info.write.measured;
-    stats->read_depth = info.read.depth;
-    stats->read_request_bytes = info.read.request_bytes;
-    stats->read_calibrated = info.read.measured;
-}
-
-static void report_tiers(const struct spw_pool *pool, spw_stats *stats)
-{
-    if (pool->memtier) {
-        struct memtier_info info;
-        memtier_info(pool->memtier, &info);
-        stats->memory_tier_capacity_bytes = info.capacity_bytes;
-        stats->memory_tier_bytes = info.segment_bytes;
-        stats->memory_tier_stored_bytes = info.stored_bytes;
-        stats->memory_tier_misplaced_bytes = info.misplaced_bytes;
-        stats->memory_tier_locked_bytes = info.locked_bytes;
-        stats->memory_tier_huge_bytes = info.huge_bytes;
-    }
-    if (pool->disk) {
-        struct disk_info info;
-        disk_info(pool->disk, &info);
-        stats->disk_limit_bytes = info.limit_bytes;
-        stats->disk_file_bytes = info.file_bytes;
-        stats->disk_stored_bytes = info.stored_bytes;
-        stats->enospc_total += info.enospc_total;
-        stats->quarantined_dirs = info.quarantined;
-    }
-    if (pool->engine) {
-        report_engine(pool->engine, stats);
-    }
-}
-
 int spw_pool_stats(const spw_pool *pool, spw_stats *out)
 {
     spw_stats now = {0}, *stats = &now;
     if (pool_in_child(pool))
         return -EOWNERDEAD;
+    const struct page_texts *texts = &pool->page.page->texts;
     SPILLWAY_STATS_TABLE(COPY_COUNTER)
     report_budget(pool, stats);
-    report_tiers(pool, stats);
-    const char *engine = pool->engine ? engine_name(pool->engine) : "none";
-    strncpy(stats->engine, engine, sizeof(stats->engine) - 1);
-    stats->engine[sizeof(stats->engine) - 1] = '\0';
-    strncpy(stats->seal_mode, pool->seal == SEAL_STRICT ? "strict" : "recycle",
-            sizeof(stats->seal_mode));
+    if (pool->engine)
+        stats->oldest_request_ns = engine_oldest_ns(pool->engine);
     pthread_mutex_t *lock = (pthread_mutex_t *)&pool->lock;
     pthread_mutex_lock(lock);
-    memcpy(stats->fallbacks, pool->fallbacks, sizeof(stats->fallbacks));
+    memcpy(stats->engine, texts->engine, sizeof(stats->engine));
+    memcpy(stats->seal_mode, texts->seal_mode, sizeof(stats->seal_mode));
+    memcpy(stats->fallbacks, texts->fallbacks, sizeof(stats->fallbacks));
     pthread_mutex_unlock(lock);
     return growable_write(out, STATS_FIRST_BYTES, &now, sizeof(now));
 }
@@ -96,6 +149,6 @@ int spw_pool_histograms(const spw_pool *pool, spw_histograms *out)
     spw_histograms now = {0};
     if (pool_in_child(pool))
         return -EOWNERDEAD;
-    histograms_copy(&pool->histograms, &now);
+    histograms_copy(pool->account.histograms, &now);
     return growable_write(out, HISTOGRAMS_FIRST_BYTES, &now, sizeof(now));
 }

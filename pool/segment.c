@@ -190,14 +190,32 @@ static int lock_pages(struct making *making, const void *start, size_t bytes)
     return 0;
 }
 
-static uint64_t count_misplaced(const struct node_set *nodes, const int *found, unsigned count)
+static void note_place(struct segment *segment, unsigned node, uint64_t bytes)
+{
+    unsigned i = 0;
+
+    while (i < segment->place_count && segment->places[i].node != node)
+        i++;
+    if (i == SEGMENT_PLACES)
+        return;
+    if (i == segment->place_count)
+        segment->places[segment->place_count++] = (struct segment_place){.node = (uint16_t)node};
+    segment->places[i].bytes += bytes;
+}
+
+/* `bytes`: that each page found stands for. */
+static uint64_t count_misplaced(const struct node_set *nodes, struct segment *segment,
+                                const int *found, unsigned count, uint64_t bytes)
 {
     uint64_t misplaced = 0;
     unsigned i;
 
     for (i = 0; i < count; i++) {
-        if (found[i] >= 0 && !node_has(nodes, (unsigned)found[i]))
-            misplaced++;
+        if (found[i] < 0 || found[i] >= NODE_MAX)
+            continue;
+        note_place(segment, (unsigned)found[i], bytes);
+        if (!node_has(nodes, (unsigned)found[i]))
+            misplaced += bytes;
     }
     return misplaced;
 }
@@ -227,9 +245,8 @@ static void verify_nodes(struct making *making, const unsigned char *start)
         memset(found, 0xff, sizeof(found));
         if (making->os->where(count, addresses, found) < 0)
             return;
-        misplaced += count_misplaced(plan->nodes, found, count);
+        misplaced += count_misplaced(plan->nodes, making->segment, found, count, stride * page);
     }
-    misplaced *= stride * page;
     making->segment->misplaced_bytes =
         misplaced < making->segment->bytes ? misplaced : making->segment->bytes;
 }

@@ -59,6 +59,13 @@ struct segment_source {
     void *context;
 };
 
+/* What of a segment was found on a node. */
+struct segment_place {
+    uint16_t node;
+    uint64_t bytes;
+};
+enum { SEGMENT_PLACES = 4 }; /* nodes told apart */
+
 struct segment {
     size_t bytes;              /* of each map; whole pages */
     unsigned char *write;      /* recycle mode, else NULL */
@@ -66,7 +73,9 @@ struct segment {
     int fd;                    /* strict mode: read-only, else -1 */
     bool huge;                 /* on huge pages from the reserve */
     uint64_t locked_bytes, misplaced_bytes;
-    unsigned lacks; /* enum segment_lack, or-ed */
+    unsigned lacks;                              /* enum segment_lack, or-ed */
+    struct segment_place places[SEGMENT_PLACES]; /* where nodes were asked for */
+    unsigned place_count;
 
     /* The tier's; guarded by its lock. */
     uint64_t used_bytes; /* handed out from the front, in whole cache lines; 0 with cells */

@@ -414,7 +414,7 @@ static void runs_store(spw_strategy *strategy, size_t count, size_t len, struct 
         view_end(&view);
         spw_cursor cursor = spw_view_head(&view);
         long spilled = spw_view_spill(&view, &cursor, UINT64_MAX, strategy);
-        if (spilled != (long)count || view.paged_entries != 1)
+        if (spilled != (long)count || view.sums->paged_entries != 1)
             fail("one run of them", (int)spilled);
         out[r] = (struct run *)view_pop_handle(&view, &size);
         view_fini(&view);
