@@ -2,7 +2,7 @@
 # Spillway's build. `make help` lists what it can do.
 
 # What a Debian machine needs beside a C compiler, make and git. The only place.
-PACKAGES_BUILD := libc6-dev pkg-config libnuma-dev liburing-dev libxxhash-dev
+PACKAGES_BUILD := libc6-dev pkg-config libnuma-dev liburing-dev libxxhash-dev liblz4-dev libzstd-dev
 PACKAGES_CHECK := libcriterion-dev libseccomp-dev g++ e2fsprogs util-linux strace procps
 PACKAGES_CI := valgrind clang clang-format
 # For plots, and to stand beside: `make bench` goes on without what cannot be had, and says so.
@@ -49,20 +49,27 @@ SHARED := libspillway.so.$(VERSION)
 # `make check` and `make demo` install packages first and then start make again, so that what is
 # found here is what is there.
 pkg = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
-EXT_CFLAGS := $(foreach p,liburing numa libxxhash,$(call pkg,--cflags,$(p)))
+EXT_CFLAGS := $(foreach p,liburing numa libxxhash liblz4 libzstd,$(call pkg,--cflags,$(p)))
 has = $(shell printf '\043include <%s>\n' $(1) | $(CC) $(EXT_CFLAGS) -E -x c - >/dev/null 2>&1 && echo 1 || echo 0)
 WITH_URING ?= $(call has,liburing.h)
 WITH_NUMA ?= $(call has,numaif.h)
+WITH_LZ4 ?= $(call has,lz4.h)
+WITH_ZSTD ?= $(call has,zstd.h)
 HAVE_URING := $(WITH_URING)
 HAVE_NUMA := $(WITH_NUMA)
+HAVE_LZ4 := $(WITH_LZ4)
+HAVE_ZSTD := $(WITH_ZSTD)
 URING_LIBS := $(if $(filter 1,$(HAVE_URING)),$(or $(strip $(call pkg,--libs,liburing)),-luring))
 NUMA_LIBS := $(if $(filter 1,$(HAVE_NUMA)),$(or $(strip $(call pkg,--libs,numa)),-lnuma))
-LIBS := $(strip $(URING_LIBS) $(NUMA_LIBS) -lpthread)
+LZ4_LIBS := $(if $(filter 1,$(HAVE_LZ4)),$(or $(strip $(call pkg,--libs,liblz4)),-llz4))
+ZSTD_LIBS := $(if $(filter 1,$(HAVE_ZSTD)),$(or $(strip $(call pkg,--libs,libzstd)),-lzstd))
+LIBS := $(strip $(URING_LIBS) $(NUMA_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) -lpthread)
 
 # --- flags ---------------------------------------------------------------------------------------
 WARNINGS := -Wall -Wextra -Wconversion -Wundef -Wstrict-prototypes -Wmissing-prototypes \
 	$(if $(filter 1,$(WERROR)),-Werror)
-DEFINES := -D_GNU_SOURCE -DSPILLWAY_HAVE_URING=$(HAVE_URING) -DSPILLWAY_HAVE_NUMA=$(HAVE_NUMA)
+DEFINES := -D_GNU_SOURCE -DSPILLWAY_HAVE_URING=$(HAVE_URING) -DSPILLWAY_HAVE_NUMA=$(HAVE_NUMA) \
+	-DSPILLWAY_HAVE_LZ4=$(HAVE_LZ4) -DSPILLWAY_HAVE_ZSTD=$(HAVE_ZSTD)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
 	$(if $(findstring undefined,$(SANITIZE)),-fno-sanitize-recover=undefined))
 COMMON := -std=gnu11 $(WARNINGS) $(DEFINES) -Ilib/include $(EXT_CFLAGS) $(SANITIZE_FLAGS)
@@ -197,7 +204,8 @@ $(BUILD)/man/%: lib/%.in $(BUILD)/mkman
 
 # --- pkg-config ----------------------------------------------------------------------------------
 # Paths below the prefix are written relative to it, so that a moved tree can be described too.
-REQUIRES_PRIVATE := $(if $(filter 1,$(HAVE_URING)),liburing) $(if $(filter 1,$(HAVE_NUMA)),numa)
+REQUIRES_PRIVATE := $(if $(filter 1,$(HAVE_URING)),liburing) $(if $(filter 1,$(HAVE_NUMA)),numa) \
+	$(if $(filter 1,$(HAVE_LZ4)),liblz4) $(if $(filter 1,$(HAVE_ZSTD)),libzstd)
 $(BUILD)/spillway.pc: lib/spillway.pc.in $(BUILD)/install-paths
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' \
 	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
@@ -370,6 +378,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	    while IFS=@ read -r goal what; do printf '%-16s %s\n' "$$goal" "$$what"; done
 	@echo "  V=1 shows commands; BUILD, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, JOBS as usual;"
-	@echo "  WITH_URING=0 and WITH_NUMA=0 leave out what is optional; WERROR=0 keeps warnings warnings."
+	@echo "  WITH_URING=0, WITH_NUMA=0, WITH_LZ4=0 and WITH_ZSTD=0 leave out what is optional; WERROR=0 keeps warnings warnings."
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/obj/*/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d $(BUILD)/tests/prog/*.d)

@@ -23,6 +23,7 @@ enum {
     QUEUE_OPTIONS_FIRST_BYTES = GROWABLE_END(spw_queue_options, allocator),
     THRESHOLD_CONFIG_FIRST_BYTES = GROWABLE_END(spw_threshold_config, allocator),
     PREFETCH_CONFIG_FIRST_BYTES = GROWABLE_END(spw_prefetch_config, allocator),
+    COMPRESS_CONFIG_FIRST_BYTES = GROWABLE_END(spw_compress_config, allocator),
     MOCK_CONFIG_FIRST_BYTES = GROWABLE_END(spw_mock_config, allocator),
     STATS_FIRST_BYTES = GROWABLE_END(spw_stats, syscalls_total),
     HISTOGRAMS_FIRST_BYTES = GROWABLE_END(spw_histograms, device_read_ns),

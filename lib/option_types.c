@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compress_text.h"
 #include "option_policies.h"
 #include "text.h"
 #include "units.h"
@@ -386,6 +387,19 @@ static void dirs_format(const struct option_row *row, const struct settings *set
     }
 }
 
+/* --- compress --- */
+
+static int coding_parse(const struct option_row *row, const char *text, struct settings *settings)
+{
+    return compress_parse(text, member(row, settings));
+}
+
+static void coding_format(const struct option_row *row, const struct settings *settings,
+                          char out[SETTINGS_TEXT])
+{
+    compress_format(member_const(row, settings), out, SETTINGS_TEXT);
+}
+
 /* --- the types by name --- */
 
 #define AMOUNT_TYPE(name, allow, min)                                                              \
@@ -423,6 +437,7 @@ OWN_TYPE(policies);
 OWN_TYPE(pressure);
 OWN_TYPE(stall);
 OWN_TYPE(period);
+OWN_TYPE(coding);
 
 #define OPTION_ROW(name_, variable_, member_, kind_, fallback_, allowed_, help_)                   \
     {.name = #name_,                                                                               \

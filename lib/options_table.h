@@ -83,6 +83,10 @@
       "pressure means that some task waited for memory for so long within the window")             \
     X(period, PERIOD, period_ns, period, "10s",                                                    \
       "a duration (500ms, 10s, 5min, 1h) of 10ms to 24h",                                          \
-      "policy periodic: what has been resident for longer is spilled")
+      "policy periodic: what has been resident for longer is spilled")                             \
+    X(compress, COMPRESS, compress, coding, "auto",                                                \
+      "auto, room, speed, none, lz4, zstd, or zstd with a level from -7 to 19 (zstd:3)",           \
+      "what the compress policy does: choose by what is scarce, the tier's room or the device's "  \
+      "speed (auto), look at one of them only, or always take one code")
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "compress_text.h"
 #include "spillway/log.h"
 #include "spillway/options.h"
 
@@ -71,6 +72,7 @@ struct settings {
     char pressure[SETTINGS_TEXT]; /* "auto", "off", or a path */
     uint64_t stall_ns, stall_window_ns;
     uint64_t period_ns;
+    struct compress_setting compress;
 };
 
 /* All values as `options` has them; NULL: the defaults. */

@@ -19,6 +19,7 @@ HELD(POOL_CONFIG_FIRST_BYTES, 48);
 HELD(QUEUE_OPTIONS_FIRST_BYTES, 48);
 HELD(THRESHOLD_CONFIG_FIRST_BYTES, 32);
 HELD(PREFETCH_CONFIG_FIRST_BYTES, 40);
+HELD(COMPRESS_CONFIG_FIRST_BYTES, 24);
 HELD(MOCK_CONFIG_FIRST_BYTES, 48);
 HELD(QUEUE_INFO_FIRST_BYTES, 80);
 HELD(MOCK_INFO_FIRST_BYTES, 64);
@@ -256,6 +257,27 @@ Test(growable, prefetch_config)
 {
     spw_prefetch_config known = {.allocator = &fault_allocator};
     given_grows(try_prefetch, &known, sizeof(known), PREFETCH_CONFIG_FIRST_BYTES);
+}
+
+static int try_compress(const void *given)
+{
+    spw_coder *coder;
+    int err = spw_compress_open(given, &coder);
+    if (!err)
+        coder->ops->close(coder);
+    return err;
+}
+
+Test(growable, compress_config)
+{
+    spw_compress_config known = {.allocator = &fault_allocator};
+    spw_coder *coder;
+    int err = spw_compress_open(NULL, &coder);
+    if (err == -ENOTSUP)
+        test_skip("built without any codec");
+    cr_assert_eq(err, 0);
+    coder->ops->close(coder);
+    given_grows(try_compress, &known, sizeof(known), COMPRESS_CONFIG_FIRST_BYTES);
 }
 
 static int try_mock(const void *given)

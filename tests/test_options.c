@@ -86,7 +86,7 @@ Test(options, table_is_sound)
         for (j = 0; j < i; j++)
             cr_assert_neq(strcmp(row->name, option_rows[j].name), 0, "%s twice", row->name);
     }
-    cr_assert_eq(OPTION_COUNT, 25);
+    cr_assert_eq(OPTION_COUNT, 26);
 }
 
 Test(options, defaults_are_values)

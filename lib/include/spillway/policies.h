@@ -2,6 +2,7 @@
 #ifndef SPILLWAY_POLICIES_H
 #define SPILLWAY_POLICIES_H
 
+#include "coder.h"
 #include "options.h"
 #include "policy.h"
 
@@ -50,6 +51,24 @@ typedef struct spw_prefetch_config {
 /** `config` NULL: automatic. Returns 0, -EINVAL (a size that this library does not know) or
  * -ENOMEM. */
 SPILLWAY_API int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out);
+
+/**
+ * The compress policy, for a pool: makes runs smaller with lz4 or zstd on their way to a tier,
+ * where that is worth it. It chooses code and level, or none, by what is scarce: the room of the
+ * tier, or the speed of the device.
+ */
+typedef struct spw_compress_config {
+    size_t size;      /**< sizeof(spw_compress_config) */
+    const char *mode; /**< as SPILLWAY_COMPRESS has it; NULL: "auto" */
+    const spw_allocator *allocator;
+} spw_compress_config;
+
+/**
+ * Makes a coder for spw_governor_attach_coder(), which takes it over. `config` NULL: automatic.
+ * Returns 0, -EINVAL (no such mode, or a size that this library does not know), -ENOTSUP (the
+ * library was built without the codec that the mode names, or without any) or -ENOMEM.
+ */
+SPILLWAY_API int spw_compress_open(const spw_compress_config *config, spw_coder **out);
 
 /**
  * The usual pair for one queue over `strategy`: threshold for its writer, prefetch

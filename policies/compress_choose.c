@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+#include "compress_choose.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../lib/units.h"
+
+#define MIB UINT64_C(1048576)
+#define GIB UINT64_C(1073741824)
+
+/* ---- what to rely on ---- */
+
+/* Of the device: so long at least, and no more than this weighs. */
+static const double device_least_ns = 5e6, device_most_ns = 400e6;
+/* The same of a code. */
+static const double code_most_ns = 100e6;
+
+/* Bytes that do not get at least this much smaller are left alone. */
+static const double least_gain = 1.1;
+/* What a code must bring to be taken, and what one in use must still bring. */
+static const double worth = 1.2, still_worth = 1.05;
+/* A dearer code must move so much more; one in use is not given up for less. */
+static const double clearly = 1.1;
+
+/* A code is tried again after this. */
+#define TRY_AGAIN_NS UINT64_C(10000000000)
+/* So is the device, first and at the longest. */
+#define LOOK_FIRST_NS UINT64_C(4000000000)
+#define LOOK_LAST_NS  UINT64_C(64000000000)
+#define LOOK_BYTES    (24 * MIB)
+
+/* An answer "none" holds for so many bytes; while the device is not known yet, for fewer. */
+#define SKIP_BYTES       (32 * MIB)
+#define SKIP_BLIND_BYTES (4 * MIB)
+enum { SKIP_RUNS_MAX = 512 };
+
+/* After a run that did not get smaller, samples are taken of so many. From this many misses in a
+ * row on, whole runs are passed over: 1, 3, 7, ... */
+enum { SUSPICION = 64, MISSES_FREE = 4, MISSES_DOUBLED = 5 };
+
+/* Room is scarce when less than this is left: a share of the capacity; or half of it, where that
+ * is no more than a few GiB; or, on disk, a few times the budget, beside which a tier is small. */
+#define TIGHT_LEFT_BYTES (4 * GIB)
+enum { TIGHT_SHARE = 8, TIGHT_BUDGETS = 8 };
+
+void chooser_init(struct chooser *chooser, enum compress_mode mode)
+{
+    memset(chooser, 0, sizeof(*chooser));
+    chooser->mode = mode;
+    chooser->look_after_ns = LOOK_FIRST_NS;
+}
+
+unsigned chooser_add(struct chooser *chooser, const char *name, double usual_rate,
+                     double usual_gain)
+{
+    struct chooser_code *code = &chooser->codes[chooser->count++];
+
+    snprintf(code->name, sizeof(code->name), "%s", name);
+    code->usual_rate = usual_rate;
+    code->usual_gain = usual_gain;
+    return chooser->count;
+}
+
+/* ---- what is known ---- */
+
+/* Bytes a ns; 0: not known. */
+static double device_rate(const struct chooser *chooser)
+{
+    if (chooser->device_ns < device_least_ns)
+        return 0;
+    return chooser->device_bytes / chooser->device_ns;
+}
+
+static double code_rate(const struct chooser_code *code)
+{
+    return code->ns > 0 ? code->in_bytes / code->ns : code->usual_rate;
+}
+
+static double code_gain(const struct chooser_code *code)
+{
+    return code->out_bytes > 0 ? code->in_bytes / code->out_bytes : code->usual_gain;
+}
+
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/* How fast runs go out with a code. */
+static double code_moves(const struct chooser *chooser, const struct chooser_code *code,
+                         unsigned workers)
+{
+    return smaller(code_rate(code) * workers, device_rate(chooser) * code_gain(code));
+}
+
+static void device_look(struct chooser *chooser, const spw_coder_view *view)
+{
+    if (view->write_busy_ns_total <= chooser->seen_ns)
+        return;
+    chooser->device_bytes += (double)(view->written_bytes_total - chooser->seen_bytes);
+    chooser->device_ns += (double)(view->write_busy_ns_total - chooser->seen_ns);
+    chooser->seen_bytes = view->written_bytes_total;
+    chooser->seen_ns = view->write_busy_ns_total;
+    chooser->device_known_ns = view->now_ns;
+    while (chooser->device_ns > device_most_ns) {
+        chooser->device_ns /= 2;
+        chooser->device_bytes /= 2;
+    }
+}
+
+/* Not tight again only when clearly more is left. */
+static void room_look(struct chooser *chooser, const spw_coder_view *view)
+{
+    bool *tight = &chooser->tight[view->to_memory != 0];
+    uint64_t capacity = view->capacity_bytes;
+    uint64_t left = capacity > view->stored_bytes ? capacity - view->stored_bytes : 0;
+
+    if (*tight)
+        left -= left / 4;
+    *tight = left < capacity / TIGHT_SHARE || (left < capacity / 2 && left < TIGHT_LEFT_BYTES) ||
+             (!view->to_memory && left < view->budget_bytes * TIGHT_BUDGETS);
+}
+
+void chooser_encoded(struct chooser *chooser, unsigned number, uint64_t in_bytes,
+                     uint64_t out_bytes, uint64_t ns)
+{
+    struct chooser_code *code = &chooser->codes[number - 1];
+
+    if (out_bytes == 0) {
+        chooser->suspicion = SUSPICION;
+        return;
+    }
+    code->in_bytes += (double)in_bytes;
+    code->out_bytes += (double)out_bytes;
+    code->ns += (double)(ns > 0 ? ns : 1);
+    while (code->ns > code_most_ns) {
+        code->in_bytes /= 2;
+        code->out_bytes /= 2;
+        code->ns /= 2;
+    }
+}
+
+/* ---- the choice ---- */
+
+struct verdict {
+    unsigned code;
+    enum chooser_why why;
+    uint64_t skip_bytes;
+};
+
+/* Whether a code is due for a run, so that more is known of it. */
+static bool code_is_due(const struct chooser_code *code, uint64_t now_ns)
+{
+    return code->tried_ns == 0 || now_ns - code->tried_ns > TRY_AGAIN_NS;
+}
+
+static bool saves_room(const struct chooser *chooser, const spw_coder_view *view)
+{
+    return chooser->mode == COMPRESS_ROOM ||
+           (chooser->mode == COMPRESS_AUTO && chooser->tight[view->to_memory != 0]);
+}
+
+/* The code that moves most, 0 where none is worth it; a dearer one only where it is clearly
+ * better. */
+static unsigned fastest(const struct chooser *chooser, const spw_coder_view *view,
+                        enum chooser_why *why)
+{
+    double device = device_rate(chooser), best = 0;
+    unsigned current = chooser->current[0], found = 0;
+
+    *why = WHY_FAST;
+    for (unsigned i = 0; i < chooser->count; i++) {
+        const struct chooser_code *code = &chooser->codes[i];
+        double moves = code_moves(chooser, code, view->workers);
+
+        if (code_rate(code) < device)
+            continue;
+        if (!found && *why == WHY_FAST)
+            *why = WHY_SMALL;
+        if (moves < device * (current > 0 ? still_worth : worth))
+            continue;
+        if (current == i + 1)
+            moves *= clearly;
+        if (!found || moves > best * clearly) {
+            best = moves;
+            found = i + 1;
+            *why = WHY_SPEED;
+        }
+    }
+    return found;
+}
+
+/* A code of which too little is known to leave it out; 0: there is none. Without a code in use only
+ * the cheapest one is tried. */
+static unsigned to_try(const struct chooser *chooser, const spw_coder_view *view, unsigned found)
+{
+    double device = device_rate(chooser);
+    unsigned most = found > 0 ? chooser->count : 1;
+
+    for (unsigned i = 0; i < most && i < chooser->count; i++) {
+        const struct chooser_code *code = &chooser->codes[i];
+        bool may = found == 0 || code->usual_rate >= device;
+        if (i + 1 != found && may && code_is_due(code, view->now_ns))
+            return i + 1;
+    }
+    return 0;
+}
+
+/* With a code in use the device may have less to do than it could, so that nobody knows whether it
+ * has become faster: now and then it gets some bytes as they are. */
+static bool device_is_due(struct chooser *chooser, const spw_coder_view *view)
+{
+    uint64_t now_ns = view->now_ns;
+
+    if (chooser->look_at_ns == 0 || chooser->device_known_ns + LOOK_FIRST_NS > now_ns)
+        chooser->look_at_ns = now_ns + chooser->look_after_ns;
+    if (now_ns < chooser->look_at_ns)
+        return false;
+    if (chooser->look_after_ns < LOOK_LAST_NS)
+        chooser->look_after_ns *= 2;
+    chooser->look_at_ns = now_ns + chooser->look_after_ns;
+    /* What was known weighs little beside what is going to be seen. */
+    if (chooser->device_ns > device_least_ns) {
+        chooser->device_bytes *= device_least_ns / chooser->device_ns;
+        chooser->device_ns = device_least_ns;
+    }
+    return true;
+}
+
+static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *view)
+{
+    struct verdict verdict = {.why = WHY_UP, .skip_bytes = SKIP_BLIND_BYTES};
+
+    if (device_rate(chooser) <= 0)
+        return verdict;
+    verdict.skip_bytes = SKIP_BYTES;
+    verdict.code = fastest(chooser, view, &verdict.why);
+    unsigned trial = to_try(chooser, view, verdict.code);
+    if (trial > 0)
+        return (struct verdict){.code = trial, .why = WHY_MEASURE};
+    if (verdict.code > 0 && device_is_due(chooser, view))
+        return (struct verdict){.why = WHY_MEASURE, .skip_bytes = LOOK_BYTES};
+    if (verdict.code == 0)
+        chooser->look_after_ns = LOOK_FIRST_NS;
+    chooser->current[0] = verdict.code;
+    return verdict;
+}
+
+static struct verdict by_data(const struct chooser *chooser, const spw_coder_view *view)
+{
+    unsigned doubled = chooser->misses > MISSES_FREE ? chooser->misses - MISSES_FREE : 0;
+
+    if (doubled > MISSES_DOUBLED)
+        doubled = MISSES_DOUBLED;
+    return (struct verdict){.why = WHY_DATA,
+                            .skip_bytes = ((UINT64_C(1) << doubled) - 1) * view->run_bytes};
+}
+
+/* What would be chosen for bytes that get smaller. */
+static struct verdict by_scarcity(struct chooser *chooser, const spw_coder_view *view)
+{
+    if (chooser->mode == COMPRESS_NONE || chooser->count == 0)
+        return (struct verdict){.why = WHY_TOLD, .skip_bytes = UINT64_MAX};
+    if (chooser->mode == COMPRESS_LZ4 || chooser->mode == COMPRESS_ZSTD)
+        return (struct verdict){.code = 1, .why = WHY_TOLD};
+    if (saves_room(chooser, view))
+        return (struct verdict){.code = chooser->count, .why = WHY_ROOM};
+    if (view->to_memory)
+        return (struct verdict){.why = WHY_AMPLE, .skip_bytes = SKIP_BYTES};
+    return by_speed(chooser, view);
+}
+
+static struct verdict decide(struct chooser *chooser, const spw_coder_view *view,
+                             double sample_gain)
+{
+    bool hopeless = sample_gain > 0 && sample_gain < least_gain;
+    struct verdict verdict = by_scarcity(chooser, view);
+
+    if (hopeless) {
+        chooser->misses++;
+        chooser->suspicion = SUSPICION;
+    } else if (sample_gain > 0) {
+        chooser->misses = 0;
+        chooser->suspicion -= chooser->suspicion > 0;
+    }
+    return hopeless && verdict.code > 0 ? by_data(chooser, view) : verdict;
+}
+
+bool chooser_wants_sample(const struct chooser *chooser, const spw_coder_view *view)
+{
+    if (chooser->mode == COMPRESS_NONE)
+        return false;
+    if (chooser->suspicion > 0)
+        return true;
+    if (chooser->mode != COMPRESS_AUTO && chooser->mode != COMPRESS_SPEED)
+        return false;
+    return !view->to_memory && chooser->current[0] == 0 && device_rate(chooser) > 0;
+}
+
+/* ---- saying so ---- */
+
+static const char *name_of(const struct chooser *chooser, unsigned code)
+{
+    return code > 0 ? chooser->codes[code - 1].name : "none";
+}
+
+/* Bytes a ns as MB or GB a second. */
+static const char *rate_text(double rate, char out[16])
+{
+    if (rate < 1)
+        snprintf(out, 16, "%.0f MB/s", rate * 1000);
+    else
+        snprintf(out, 16, "%.1f GB/s", rate);
+    return out;
+}
+
+static void tell_room(const struct chooser *chooser, const spw_coder_view *view, unsigned code,
+                      char *out, size_t capacity)
+{
+    const char *tier = view->to_memory ? "memory" : "disk";
+    char stored[UNITS_TEXT_BYTES], whole[UNITS_TEXT_BYTES];
+
+    if (chooser->mode == COMPRESS_ROOM) {
+        snprintf(out, capacity, "told to save room, %s makes %.1f x", name_of(chooser, code),
+                 code_gain(&chooser->codes[code - 1]));
+        return;
+    }
+    units_format_bytes(view->stored_bytes & ~(MIB - 1), stored, sizeof(stored));
+    units_format_bytes(view->capacity_bytes & ~(MIB - 1), whole, sizeof(whole));
+    snprintf(out, capacity, "the %s tier holds %s of %s: room is scarce, %s makes %.1f x", tier,
+             stored, whole, name_of(chooser, code), code_gain(&chooser->codes[code - 1]));
+}
+
+static void tell_speed(const struct chooser *chooser, const spw_coder_view *view,
+                       const struct verdict *verdict, char *out, size_t capacity)
+{
+    unsigned code = verdict->code > 0 ? verdict->code : 1;
+    const struct chooser_code *known = &chooser->codes[code - 1];
+    char device[16], rate[16];
+
+    rate_text(device_rate(chooser), device);
+    rate_text(code_rate(known), rate);
+    if (verdict->why == WHY_SPEED)
+        snprintf(out, capacity,
+                 "the disk writes at %s, %s makes %.1f x at %s on each of %u threads", device,
+                 known->name, code_gain(known), rate, view->workers);
+    else if (verdict->why == WHY_FAST)
+        snprintf(out, capacity, "the disk writes at %s, a processor makes %s at %s", device,
+                 known->name, rate);
+    else
+        snprintf(out, capacity, "the disk writes at %s, %s makes %.1f x at %s: not worth it",
+                 device, known->name, code_gain(known), rate);
+}
+
+static void tell(struct chooser *chooser, const spw_coder_view *view, const struct verdict *verdict,
+                 double sample_gain, spw_coder_choice *choice)
+{
+    struct chooser_told *told = &chooser->told[view->to_memory != 0];
+    char *out = choice->reason;
+    size_t capacity = sizeof(choice->reason);
+
+    if (verdict->why == WHY_MEASURE || (told->code == verdict->code && told->why == verdict->why))
+        return;
+    if (verdict->code > 0 && chooser->codes[verdict->code - 1].ns <= 0)
+        return; /* with what it really makes, as soon as that is known */
+    *told = (struct chooser_told){verdict->code, verdict->why};
+    choice->action = name_of(chooser, verdict->code);
+    switch (verdict->why) {
+    case WHY_TOLD:
+        snprintf(out, capacity, "told to take it");
+        break;
+    case WHY_ROOM:
+        tell_room(chooser, view, verdict->code, out, capacity);
+        break;
+    case WHY_UP:
+        snprintf(out, capacity, "the disk keeps up with what there is to write");
+        break;
+    case WHY_AMPLE:
+        snprintf(out, capacity, "the memory tier has room");
+        break;
+    case WHY_DATA:
+        snprintf(out, capacity, "the data does not get smaller: a sample of %zu bytes makes %.2f x",
+                 view->sample_bytes, sample_gain);
+        break;
+    default:
+        tell_speed(chooser, view, verdict, out, capacity);
+        break;
+    }
+}
+
+/* For how many runs the answer holds, without running into a limit unseen. */
+static unsigned skip_runs(const spw_coder_view *view, uint64_t skip_bytes)
+{
+    uint64_t left =
+        view->capacity_bytes > view->stored_bytes ? view->capacity_bytes - view->stored_bytes : 0;
+    uint64_t run_bytes = view->run_bytes > 0 ? view->run_bytes : 1;
+
+    if (skip_bytes == UINT64_MAX)
+        return UINT32_MAX;
+    if (skip_bytes > left / 16)
+        skip_bytes = left / 16;
+    uint64_t runs = skip_bytes / run_bytes;
+    return (unsigned)(runs < SKIP_RUNS_MAX ? runs : SKIP_RUNS_MAX);
+}
+
+void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sample_gain,
+                  spw_coder_choice *choice)
+{
+    device_look(chooser, view);
+    room_look(chooser, view);
+    struct verdict verdict = decide(chooser, view, sample_gain);
+    if (verdict.code > 0)
+        chooser->codes[verdict.code - 1].tried_ns = view->now_ns > 0 ? view->now_ns : 1;
+    else
+        choice->skip_runs = skip_runs(view, verdict.skip_bytes);
+    choice->code = verdict.code;
+    tell(chooser, view, &verdict, sample_gain, choice);
+}

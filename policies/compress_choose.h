@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which code a run gets, from figures alone: pure, without clock, lock or codec.
+ *
+ * Two things can be scarce. Room: the tier is near its limit; then the densest code is worth its
+ * time. Speed: the device has more to write than it can; then a code c moves as much as the slower
+ * of the processors (what one encodes x how many there are) and the device (its rate x how much
+ * smaller c makes things). The cheapest code that is not clearly beaten wins, and none where a
+ * processor encodes slower than the device writes: that would cost the service more than it gains.
+ *
+ * Everything is measured on real runs: the device while it had several writes to do, each code on
+ * the runs that it got. A code that was not measured for a while gets one run now and then; so does
+ * the device, without any code, where nothing else shows what it can do.
+ */
+#ifndef SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
+#define SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../lib/compress_text.h"
+#include "spillway/coder.h"
+
+enum { CHOOSER_CODES = 5, CHOOSER_NAME = 12 };
+
+/* What is known of a code; older figures weigh less and less. */
+struct chooser_code {
+    char name[CHOOSER_NAME];
+    /* As long as nothing was measured: bytes a ns of one processor, and how much smaller. */
+    double usual_rate, usual_gain;
+    double in_bytes, out_bytes, ns;
+    uint64_t tried_ns; /* when it last got a run; 0: never */
+};
+
+/* What led to a choice. */
+enum chooser_why {
+    WHY_NONE, /* nothing was chosen yet */
+    WHY_TOLD, /* by the setting */
+    WHY_ROOM,
+    WHY_SPEED,
+    WHY_FAST,    /* the device writes faster than a processor encodes */
+    WHY_SMALL,   /* no code gains enough */
+    WHY_UP,      /* the device keeps up with what there is to write */
+    WHY_AMPLE,   /* the memory tier has room */
+    WHY_DATA,    /* the bytes do not get smaller */
+    WHY_MEASURE, /* to learn something; not told */
+};
+
+struct chooser_told {
+    unsigned code;
+    enum chooser_why why;
+};
+
+struct chooser {
+    enum compress_mode mode;
+    unsigned count; /* codes, from the cheapest to the densest; their number is the index + 1 */
+    struct chooser_code codes[CHOOSER_CODES];
+    /* The device. */
+    uint64_t seen_bytes, seen_ns; /* of the view's totals */
+    double device_bytes, device_ns;
+    uint64_t device_known_ns;           /* when something was last learnt of it */
+    uint64_t look_after_ns, look_at_ns; /* the pause before it is looked at without a code */
+    /* The data. */
+    unsigned misses;    /* samples in a row that did not get smaller */
+    unsigned suspicion; /* runs for which samples are still taken */
+    /* By tier: disk, memory. */
+    bool tight[2];
+    unsigned current[2];
+    struct chooser_told told[2];
+};
+
+/* Codes are added afterwards, from the cheapest to the densest. */
+void chooser_init(struct chooser *chooser, enum compress_mode mode);
+
+/* Returns the number of the code. */
+unsigned chooser_add(struct chooser *chooser, const char *name, double usual_rate,
+                     double usual_gain);
+
+/* Whether chooser_pick() should know how a sample of the run does. */
+bool chooser_wants_sample(const struct chooser *chooser, const spw_coder_view *view);
+
+/* Picks a code for a run. `sample_gain`: how much smaller its sample got; 0: there is none. */
+void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sample_gain,
+                  spw_coder_choice *choice);
+
+/* What encoding a run came to; `out_bytes` 0: it did not get small enough. */
+void chooser_encoded(struct chooser *chooser, unsigned code, uint64_t in_bytes, uint64_t out_bytes,
+                     uint64_t ns);
+
+#endif

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The compress policy: what it chooses, on devices and data that are figures only, with a simulated
+ * clock; and that its coder gives back what it was given, and nothing else whatever it is given.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/options.h"
+#include "../policies/compress.h"
+#include "../policies/compress_choose.h"
+#include "../policies/compress_codec.h"
+#include "fault.h"
+#include "harness.h"
+#include "spillway/spillway.h"
+
+#define KIB UINT64_C(1024)
+#define MIB UINT64_C(1048576)
+#define GIB UINT64_C(1073741824)
+#define S   UINT64_C(1000000000)
+
+/* ---- a simulated pool ---- */
+
+enum { CODES = 3 };
+static const double sample_ns = 30e3;
+
+struct sim {
+    struct chooser chooser;
+    spw_coder_view view;
+    double device;            /* bytes a ns */
+    double rates[CODES];      /* of one processor */
+    double gains[CODES];      /* 1: the data does not get smaller */
+    double now_ns, encode_ns; /* time that went by, and what encoding and sampling took */
+    uint64_t stored, runs[CODES + 1], samples, skip, asked;
+    char action[16], reason[160];
+    unsigned told;
+};
+
+static void sim_open(struct sim *sim, enum compress_mode mode, double device)
+{
+    memset(sim, 0, sizeof(*sim));
+    chooser_init(&sim->chooser, mode);
+    chooser_add(&sim->chooser, "quick", 0.6, 2);
+    chooser_add(&sim->chooser, "middle", 0.45, 2.5);
+    chooser_add(&sim->chooser, "dense", 0.3, 3);
+    static const double rates[CODES] = {0.6, 0.5, 0.3}, gains[CODES] = {2, 2.7, 3.3};
+    memcpy(sim->rates, rates, sizeof(rates));
+    memcpy(sim->gains, gains, sizeof(gains));
+    sim->device = device;
+    sim->now_ns = (double)S;
+    sim->view = (spw_coder_view){.size = sizeof(sim->view),
+                                 .run_bytes = 2 * MIB,
+                                 .sample = "",
+                                 .sample_bytes = 16 * KIB,
+                                 .budget_bytes = 64 * MIB,
+                                 .capacity_bytes = 64 * GIB,
+                                 .workers = 1};
+}
+
+static double gain_of(const struct sim *sim, unsigned code)
+{
+    return code > 0 ? sim->gains[code - 1] : 1;
+}
+
+/* Asks for a code as a pool would. */
+static unsigned sim_ask(struct sim *sim)
+{
+    struct chooser *chooser = &sim->chooser;
+    if (sim->skip > 0) {
+        sim->skip--;
+        return 0;
+    }
+    spw_coder_choice choice = {.size = sizeof(choice)};
+    sim->view.now_ns = (uint64_t)sim->now_ns;
+    double gain = 0;
+    sim->asked++;
+    if (chooser_wants_sample(chooser, &sim->view)) {
+        gain = sim->gains[0];
+        sim->samples++;
+        sim->encode_ns += sample_ns;
+    }
+    chooser_pick(chooser, &sim->view, gain, &choice);
+    if (choice.action) {
+        snprintf(sim->action, sizeof(sim->action), "%s", choice.action);
+        snprintf(sim->reason, sizeof(sim->reason), "%s", choice.reason);
+        cr_assert(strlen(choice.reason) > 5 && strlen(choice.reason) < sizeof(choice.reason) - 1);
+        sim->told++;
+    }
+    sim->skip = choice.skip_runs;
+    return choice.code;
+}
+
+/* One run goes out, as fast as its slowest part: a writer, one encoder, the device. */
+static void sim_run(struct sim *sim, double writer)
+{
+    unsigned code = sim_ask(sim);
+    double bytes = (double)sim->view.run_bytes, encode_ns = 0, gain = gain_of(sim, code);
+    if (code > 0) {
+        encode_ns = bytes / sim->rates[code - 1];
+        bool small = gain > 1.05;
+        chooser_encoded(&sim->chooser, code, sim->view.run_bytes,
+                        small ? (uint64_t)(bytes / gain) : 0, (uint64_t)encode_ns);
+        gain = small ? gain : 1;
+        sim->encode_ns += encode_ns;
+    }
+    double write_ns = bytes / gain / sim->device, source_ns = bytes / writer;
+    double most_ns = write_ns > encode_ns ? write_ns : encode_ns;
+    if (write_ns >= encode_ns && write_ns > source_ns) {
+        sim->view.written_bytes_total += (uint64_t)(bytes / gain);
+        sim->view.write_busy_ns_total += (uint64_t)write_ns;
+    }
+    sim->now_ns += most_ns > source_ns ? most_ns : source_ns;
+    sim->stored += (uint64_t)(bytes / gain);
+    if (sim->view.stored_bytes < sim->view.capacity_bytes)
+        sim->view.stored_bytes += (uint64_t)(bytes / gain) * (sim->view.to_memory ? 1 : 0);
+    sim->runs[code]++;
+}
+
+/* Returns bytes a ns. */
+static double sim_runs(struct sim *sim, unsigned count, double writer)
+{
+    double start_ns = sim->now_ns;
+    for (unsigned i = 0; i < count; i++)
+        sim_run(sim, writer);
+    return (double)count * (double)sim->view.run_bytes / (sim->now_ns - start_ns);
+}
+
+static const double quick_writer = 20;
+
+/* ---- what is scarce ---- */
+
+Test(compress, a_slow_device_gets_the_code_that_moves_most)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim_runs(&sim, 64, quick_writer);
+    double rate = sim_runs(&sim, 2048, quick_writer);
+    cr_assert(rate > 0.47, "%.3f GB/s", rate); /* middle: 0.5 each processor, 0.54 the device */
+    cr_assert_str_eq(sim.action, "middle");
+    cr_assert(strstr(sim.reason, "200 MB/s") && strstr(sim.reason, "2.7 x"), "%s", sim.reason);
+    cr_assert_leq(sim.told, 4);
+}
+
+Test(compress, more_threads_make_denser_codes_worth_it)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim.view.workers = 4;
+    sim_runs(&sim, 256, quick_writer);
+    cr_assert_str_eq(sim.action, "dense");
+}
+
+Test(compress, a_fast_device_gets_none_at_hardly_any_cost)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 1.9);
+    sim_runs(&sim, 512, quick_writer); /* 1 GiB */
+    cr_assert_str_eq(sim.action, "none");
+    cr_assert(strstr(sim.reason, "1.9 GB/s"), "%s", sim.reason);
+    double share = sim.encode_ns / (sim.now_ns - (double)S);
+    cr_assert(share < 0.015, "%.4f", share);
+    sim_runs(&sim, 20000, quick_writer);
+    share = sim.encode_ns / (sim.now_ns - (double)S);
+    cr_assert(share < 0.003, "%.4f", share);
+    cr_assert(sim.asked < 20512 / 8, "%llu", (unsigned long long)sim.asked);
+}
+
+Test(compress, none_where_one_processor_is_slower_than_the_device_however_many_there_are)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 1.2);
+    sim.view.workers = 4;
+    sim_runs(&sim, 2048, quick_writer);
+    cr_assert_str_eq(sim.action, "none");
+    cr_assert_eq(sim.runs[2] + sim.runs[3], 0);
+}
+
+Test(compress, a_device_that_keeps_up_is_left_alone)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim_runs(&sim, 2000, 0.1);
+    cr_assert_str_eq(sim.action, "none");
+    cr_assert(strstr(sim.reason, "keeps up"), "%s", sim.reason);
+    cr_assert_eq(sim.runs[0], 2000);
+}
+
+Test(compress, a_device_that_changes_is_noticed)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 2);
+    sim_runs(&sim, 512, quick_writer);
+    cr_assert_str_eq(sim.action, "none");
+    sim.device = 0.15;
+    sim_runs(&sim, 128, quick_writer);
+    cr_assert_str_neq(sim.action, "none", "slowed down: %s", sim.reason);
+    double rate = sim_runs(&sim, 512, quick_writer);
+    cr_assert(rate > 0.35, "%.3f", rate);
+    sim.device = 2; /* encoding is the slower part now, so only a look at the device shows it */
+    double start_ns = sim.now_ns;
+    while (strcmp(sim.action, "none") != 0 && sim.now_ns - start_ns < 200 * (double)S)
+        sim_run(&sim, quick_writer);
+    cr_assert(sim.now_ns - start_ns < 10 * (double)S, "after %.1f s",
+              (sim.now_ns - start_ns) / (double)S);
+}
+
+Test(compress, looking_at_the_device_costs_little)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim.gains[1] = 4; /* encoding is the slower part: nothing shows what the device can do */
+    sim_runs(&sim, 64, quick_writer);
+    double rate = sim_runs(&sim, 20000, quick_writer);
+    cr_assert(rate > 0.5 * 0.97, "%.3f", rate);
+}
+
+/* ---- room ---- */
+
+Test(compress, a_tier_that_is_nearly_full_gets_the_densest_code)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 2);
+    sim.view.to_memory = 1;
+    sim.view.capacity_bytes = 512 * MIB;
+    sim_runs(&sim, 64, quick_writer);
+    cr_assert_str_eq(sim.action, "none");
+    cr_assert(strstr(sim.reason, "has room"), "%s", sim.reason);
+    sim_runs(&sim, 128, quick_writer);
+    cr_assert_str_eq(sim.action, "dense");
+    cr_assert(strstr(sim.reason, "memory tier holds") && strstr(sim.reason, "512MiB"), "%s",
+              sim.reason);
+    cr_assert_gt(sim.view.stored_bytes, 256 * MIB - 2 * MIB);
+    cr_assert_leq(sim.view.stored_bytes, 320 * MIB);
+    unsigned told = sim.told;
+    sim.view.stored_bytes = 200 * MIB; /* not clearly more room yet */
+    sim_runs(&sim, 1, quick_writer);
+    cr_assert_str_eq(sim.action, "dense");
+    cr_assert_eq(sim.told, told);
+    sim.view.stored_bytes = 100 * MIB;
+    sim_runs(&sim, 1, quick_writer);
+    cr_assert_str_eq(sim.action, "none");
+}
+
+Test(compress, a_disk_limit_that_is_near_gets_the_densest_code)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 2);
+    sim.view.stored_bytes = 57 * GIB; /* of 64 */
+    sim_runs(&sim, 8, quick_writer);
+    cr_assert_str_eq(sim.action, "dense");
+    cr_assert(strstr(sim.reason, "disk tier holds 57GiB of 64GiB"), "%s", sim.reason);
+    sim_open(&sim, COMPRESS_AUTO, 2);
+    sim.view.capacity_bytes = 256 * MIB; /* small beside the budget */
+    sim_runs(&sim, 8, quick_writer);
+    cr_assert_eq(sim.runs[3], 8);
+    sim_open(&sim, COMPRESS_AUTO, 2);
+    sim.view.capacity_bytes = 4 * GIB;
+    sim.view.stored_bytes = 1 * GIB;
+    sim_runs(&sim, 64, quick_writer);
+    cr_assert_eq(sim.runs[3], 0);
+}
+
+/* ---- data ---- */
+
+Test(compress, data_that_does_not_get_smaller_is_passed_over)
+{
+    static const enum compress_mode modes[] = {COMPRESS_AUTO, COMPRESS_ROOM, COMPRESS_ZSTD};
+    for (unsigned i = 0; i < 3; i++) {
+        struct sim sim;
+        sim_open(&sim, modes[i], 0.2);
+        sim.gains[0] = sim.gains[1] = sim.gains[2] = 1;
+        sim.rates[0] = sim.rates[1] = sim.rates[2] = 3; /* noticed soon by the codecs too */
+        sim_runs(&sim, 1024, quick_writer);
+        cr_assert_str_eq(sim.action, "none");
+        cr_assert(strstr(sim.reason, "does not get smaller"), "%s", sim.reason);
+        cr_assert_leq(sim.runs[1] + sim.runs[2] + sim.runs[3], 4);
+        cr_assert_leq(sim.samples, 64);
+        double share = sim.encode_ns / (sim.now_ns - (double)S);
+        cr_assert(share < 0.01, "mode %d: %.4f", modes[i], share);
+        sim.gains[0] = 2, sim.gains[1] = 2.7, sim.gains[2] = 3.3; /* something else comes */
+        sim.rates[0] = 0.6, sim.rates[1] = 0.5, sim.rates[2] = 0.3;
+        sim_runs(&sim, 64, quick_writer);
+        cr_assert_str_neq(sim.action, "none");
+    }
+}
+
+Test(compress, of_mixed_data_what_gets_smaller_does)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_ROOM, 2);
+    uint64_t small = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        bool text = i % 2 == 0;
+        sim.gains[0] = sim.gains[1] = sim.gains[2] = text ? 3 : 1;
+        uint64_t before = sim.runs[3];
+        sim_run(&sim, quick_writer);
+        small += text && sim.runs[3] > before;
+    }
+    cr_assert_geq(small, 495);
+    cr_assert_leq(sim.runs[3] - small, 20, "%llu runs were encoded for nothing",
+                  (unsigned long long)(sim.runs[3] - small));
+}
+
+/* ---- modes ---- */
+
+Test(compress, modes_do_what_they_are_told)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_NONE, 0.1);
+    sim_runs(&sim, 100, quick_writer);
+    cr_assert_eq(sim.runs[0], 100);
+    cr_assert_eq(sim.asked, 1);
+    sim_open(&sim, COMPRESS_ROOM, 2);
+    sim_runs(&sim, 100, quick_writer);
+    cr_assert_eq(sim.runs[3], 100);
+    cr_assert(strstr(sim.reason, "told to save room"), "%s", sim.reason);
+    sim_open(&sim, COMPRESS_SPEED, 2);
+    sim.view.stored_bytes = 63 * GIB;
+    sim_runs(&sim, 100, quick_writer);
+    cr_assert_leq(sim.runs[1] + sim.runs[2] + sim.runs[3], 1);
+    sim_open(&sim, COMPRESS_LZ4, 2);
+    sim_runs(&sim, 100, quick_writer);
+    cr_assert_eq(sim.runs[1], 100);
+    cr_assert_eq(sim.told, 1);
+}
+
+Test(compress, figures_that_make_no_sense_break_nothing)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    uint64_t seed = 1;
+    for (unsigned i = 0; i < 20000; i++) {
+        spw_coder_choice choice = {.size = sizeof(choice)};
+        uint64_t *figures[] = {&sim.view.now_ns,        &sim.view.run_bytes,
+                               &sim.view.stored_bytes,  &sim.view.capacity_bytes,
+                               &sim.view.budget_bytes,  &sim.view.written_bytes_total,
+                               &sim.view.waiting_bytes, &sim.view.write_busy_ns_total};
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        *figures[seed >> 61] = seed << (seed >> 32 & 31) >> (seed >> 40 & 63);
+        sim.view.workers = seed >> 50 & 3;
+        sim.view.to_memory = seed >> 20 & 1;
+        chooser_pick(&sim.chooser, &sim.view, (double)(seed >> 10 & 3), &choice);
+        cr_assert_leq(choice.code, CODES);
+        cr_assert(choice.code == 0 || choice.skip_runs == 0);
+        if (choice.code)
+            chooser_encoded(&sim.chooser, choice.code, seed >> 40, seed >> 50, seed >> 55);
+    }
+}
+
+/* ---- the setting ---- */
+
+Test(compress, settings_are_read_and_written)
+{
+    static const struct {
+        const char *text, *canonical; /* NULL: refused */
+    } cases[] = {
+        {"auto", "auto"},
+        {"ROOM", "room"},
+        {"speed", "speed"},
+        {"none", "none"},
+        {"lz4", "lz4"},
+        {"zstd", "zstd:1"},
+        {"zstd:3", "zstd:3"},
+        {"Zstd:-7", "zstd:-7"},
+        {"zstd:19", "zstd:19"},
+        {"zstd:20", NULL},
+        {"zstd:-8", NULL},
+        {"zstd:", NULL},
+        {"zstd:0", NULL},
+        {"zstd:3x", NULL},
+        {"lz4:1", NULL},
+        {"gzip", NULL},
+        {"autoo", NULL},
+        {"aut", NULL},
+        {":", NULL},
+        {"zstd:99999999999", NULL},
+        {"zstd:--1", NULL},
+        {"averylongword", NULL},
+    };
+    spw_options *options;
+    cr_assert_eq(spw_options_open(&options), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int err = spw_options_set(options, "compress", cases[i].text);
+        cr_assert_eq(err, cases[i].canonical ? 0 : -EINVAL, "%s", cases[i].text);
+        if (cases[i].canonical)
+            cr_assert_str_eq(spw_options_value(options, "compress", NULL), cases[i].canonical);
+    }
+    spw_options_close(options);
+}
+
+/* ---- the coder ---- */
+
+static spw_coder *coder_open(const char *mode)
+{
+    spw_compress_config config = {
+        .size = sizeof(config), .mode = mode, .allocator = &fault_allocator};
+    spw_coder *coder;
+    int err = compress_open_with(&fault_os, &config, &coder);
+    if (err == -ENOTSUP)
+        test_skip("built without the codec for %s", mode);
+    cr_assert_eq(err, 0);
+    return coder;
+}
+
+/* Words of a small language. */
+static void text_fill(char *out, size_t len, uint64_t seed)
+{
+    static const char *const words[] = {"queue",   "spills",  "the ",   "run ",    "a",
+                                        "budget ", ", ",      "reader", "writer ", "of",
+                                        "\n",      "segment", "is ",    "0x"};
+    size_t at = 0;
+    while (at < len) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        const char *word = words[(seed >> 33) % (sizeof(words) / sizeof(words[0]))];
+        size_t bytes = strlen(word) < len - at ? strlen(word) : len - at;
+        memcpy(out + at, word, bytes);
+        at += bytes;
+    }
+}
+
+static const char *const every_mode[] = {"lz4", "zstd:-5", "zstd:1", "zstd:3", "room"};
+enum { MODES = sizeof(every_mode) / sizeof(every_mode[0]) };
+
+/* The code that the coder picks for text. */
+static unsigned pick(spw_coder *coder, const char *text, size_t len)
+{
+    spw_coder_view view = {.size = sizeof(view),
+                           .now_ns = 1,
+                           .run_bytes = len,
+                           .sample = text,
+                           .sample_bytes = len < 16384 ? len : 16384,
+                           .capacity_bytes = GIB,
+                           .workers = 1};
+    spw_coder_choice choice = {.size = sizeof(choice)};
+    coder->ops->choose(coder, &view, &choice);
+    return choice.code;
+}
+
+static void round_trip(const char *mode)
+{
+    static const size_t lengths[] = {1, 100, 4096, 65537, 300000};
+    spw_coder *coder = coder_open(mode);
+    char *in = malloc(300000), *packed = malloc(400000), *out = malloc(300000);
+    for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        size_t len = lengths[i];
+        text_fill(in, len, len);
+        unsigned code = pick(coder, in, len);
+        cr_assert_gt(code, 0);
+        long bytes = coder->ops->encode(coder, code, in, len, packed, 400000);
+        cr_assert_gt(bytes, 0);
+        if (len > 4096)
+            cr_assert_lt(bytes, (long)len / 2);
+        cr_assert_eq(coder->ops->decode(coder, code, packed, (size_t)bytes, out, len), 0);
+        cr_assert(memcmp(in, out, len) == 0);
+        cr_assert_eq(coder->ops->encode(coder, code, in, len, packed, (size_t)bytes - 1), -ENOSPC);
+    }
+    coder->ops->close(coder);
+    free(in), free(packed), free(out);
+    cr_assert_eq(fault_alloc_live(), 0);
+}
+
+Test(compress, what_was_encoded_comes_back)
+{
+    unsigned done = 0;
+    for (unsigned i = 0; i < MODES; i++) {
+        const struct codec *codec = every_mode[i][0] == 'l' ? &codec_lz4 : &codec_zstd;
+        if (!codec->built)
+            continue;
+        round_trip(every_mode[i]);
+        done++;
+    }
+    if (done == 0)
+        test_skip("built without any codec");
+}
+
+/* Bytes beyond the output's end, which nobody may touch. */
+enum { FENCE = 64 };
+
+static void fuzz(const char *mode, unsigned rounds)
+{
+    enum { LEN = 20000, MOST = 32768 };
+    spw_coder *coder = coder_open(mode);
+    char *in = malloc(LEN), *packed = malloc(MOST);
+    unsigned char *out = malloc(LEN + FENCE);
+    text_fill(in, LEN, 7);
+    unsigned code = pick(coder, in, LEN);
+    long bytes = coder->ops->encode(coder, code, in, LEN, packed, MOST);
+    cr_assert_gt(bytes, 0);
+    uint64_t seed = 99;
+    for (unsigned round = 0; round < rounds; round++) {
+        char *bad = malloc((size_t)bytes); /* its exact size, for sanitizers */
+        memcpy(bad, packed, (size_t)bytes);
+        size_t len = (size_t)bytes, want = LEN;
+        for (unsigned i = 0; i <= round % 8; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            bad[(seed >> 20) % (size_t)bytes] ^= (char)(1 << (seed >> 60 & 7));
+        }
+        if (round % 3 == 1)
+            len = (seed >> 30) % len + 1;
+        if (round % 5 == 1)
+            want = (seed >> 25) % LEN + 1;
+        memset(out, 0xa5, LEN + FENCE);
+        int err = coder->ops->decode(coder, code, bad, len, out, want);
+        cr_assert(err == 0 || err == -EBADMSG, "%d", err);
+        for (size_t i = want; i < LEN + FENCE; i++)
+            cr_assert_eq(out[i], 0xa5, "byte %zu behind the end of %zu was written", i, want);
+        free(bad);
+    }
+    cr_assert_eq(coder->ops->decode(coder, 0, packed, (size_t)bytes, out, LEN), -EBADMSG);
+    cr_assert_eq(coder->ops->decode(coder, 200, packed, (size_t)bytes, out, LEN), -EBADMSG);
+    coder->ops->close(coder);
+    free(in), free(packed), free(out);
+}
+
+Test(compress, what_was_changed_never_writes_beyond_the_end)
+{
+    unsigned done = 0;
+    if (codec_lz4.built && ++done)
+        fuzz("lz4", 2000);
+    if (codec_zstd.built && ++done)
+        fuzz("zstd:3", 2000);
+    if (done == 0)
+        test_skip("built without any codec");
+}
+
+Test(compress, samples_tell_text_from_noise)
+{
+    spw_coder *coder = coder_open("auto");
+    enum { LEN = 262144 };
+    char *data = malloc(LEN);
+    spw_coder_view view = {.size = sizeof(view),
+                           .now_ns = 1,
+                           .run_bytes = LEN,
+                           .sample = data,
+                           .sample_bytes = 16384,
+                           .capacity_bytes = 64 * GIB,
+                           .workers = 1};
+    unsigned codes[2] = {0, 0};
+    for (unsigned noise = 0; noise < 2; noise++) {
+        text_fill(data, LEN, 3);
+        uint64_t seed = 5;
+        for (size_t i = 0; noise && i < LEN; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            data[i] = (char)(seed >> 56);
+        }
+        for (unsigned i = 0; i < 32; i++) {
+            spw_coder_choice choice = {.size = sizeof(choice)};
+            view.written_bytes_total += 2 * MIB;
+            view.write_busy_ns_total += 10000000; /* 200 MB/s */
+            coder->ops->choose(coder, &view, &choice);
+            codes[noise] += choice.code > 0;
+        }
+    }
+    cr_assert_gt(codes[0], 16);
+    cr_assert_leq(codes[1], 32);
+    coder->ops->close(coder);
+    free(data);
+}
+
+/* ---- open ---- */
+
+Test(compress, open_refuses_what_it_does_not_know)
+{
+    spw_coder *coder;
+    spw_compress_config config = {.size = sizeof(config), .mode = "gzip"};
+    cr_assert_eq(spw_compress_open(&config, &coder), -EINVAL);
+    config = (spw_compress_config){.size = 3};
+    cr_assert_eq(spw_compress_open(&config, &coder), -EINVAL);
+    int err = spw_compress_open(NULL, &coder);
+    cr_assert_eq(err, codec_lz4.built || codec_zstd.built ? 0 : -ENOTSUP);
+    if (!err)
+        coder->ops->close(coder);
+    config = (spw_compress_config){.size = sizeof(config), .mode = "lz4"};
+    err = spw_compress_open(&config, &coder);
+    cr_assert_eq(err, codec_lz4.built ? 0 : -ENOTSUP);
+    if (!err)
+        coder->ops->close(coder);
+}
+
+Test(compress, without_memory_nothing_is_lost)
+{
+    spw_coder *coder = NULL;
+    spw_compress_config config = {
+        .size = sizeof(config), .mode = "lz4", .allocator = &fault_allocator};
+    if (!codec_lz4.built)
+        test_skip("built without lz4");
+    fault_alloc_after(1);
+    cr_assert_eq(spw_compress_open(&config, &coder), -ENOMEM);
+    cr_assert_eq(spw_compress_open(&config, &coder), 0);
+    char in[1000], packed[2000], out[1000];
+    text_fill(in, sizeof(in), 1);
+    fault_alloc_after(1);
+    cr_assert_eq(coder->ops->encode(coder, 1, in, sizeof(in), packed, sizeof(packed)), -ENOMEM);
+    long len = coder->ops->encode(coder, 1, in, sizeof(in), packed, sizeof(packed));
+    cr_assert_gt(len, 0);
+    cr_assert_eq(coder->ops->decode(coder, 1, packed, (size_t)len, out, sizeof(out)), 0);
+    coder->ops->close(coder);
+    cr_assert_eq(fault_alloc_live(), 0);
+}
