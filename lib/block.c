@@ -92,34 +92,31 @@ unsigned list_pop_some(spw_chunks *list, size_t most, union entry *out, struct l
 {
     struct spw_block *block = list->first;
     unsigned count = block_count(block);
-    struct list_sums sums = {0};
+    *gone = (struct list_sums){0};
     *emptied = NULL;
     if (most >= count) {
-        sums_add_block(&sums, block);
+        sums_add_block(gone, block);
     } else {
         count = (unsigned)most;
         for (unsigned i = 0; i < count; i++)
-            sums_add_entry(&sums, block, block->first + i);
+            sums_add_entry(gone, block, block->first + i);
     }
     memcpy(out, &block->entries[block->first], count * sizeof(*out));
     block->first = (uint16_t)(block->first + count);
-    block->bytes -= sums.bytes;
-    block->foreign_bytes -= sums.foreign_bytes;
-    list_subtract_sums(list, &sums);
+    block->bytes -= gone->bytes;
+    block->foreign_bytes -= gone->foreign_bytes;
+    list_subtract_sums(list, gone);
     if (block_count(block) == 0) {
         list_unlink_first(list);
         *emptied = block;
     }
-    gone->count += sums.count;
-    gone->bytes += sums.bytes;
-    gone->foreign_bytes += sums.foreign_bytes;
     return count;
 }
 
 union entry list_pop(spw_chunks *list, struct spw_block **emptied)
 {
     union entry entry;
-    struct list_sums gone = {0};
+    struct list_sums gone;
     list_pop_some(list, 1, &entry, &gone, emptied);
     return entry;
 }

@@ -79,9 +79,8 @@ void block_push_handle(struct spw_block *block, spw_handle *handle, uint64_t siz
 void list_append(spw_chunks *list, struct spw_block *block);
 
 /*
- * Takes up to `most` entries out of the first block, in order, and adds them to `gone`. A block
- * that had no others is unlinked and given to the caller, else `*emptied` is NULL. Returns how
- * many.
+ * Takes up to `most` entries out of the first block, in order; `*gone` are their sums. A block that
+ * had no others is unlinked and given to the caller, else `*emptied` is NULL. Returns how many.
  */
 unsigned list_pop_some(spw_chunks *list, size_t most, union entry *out, struct list_sums *gone,
                        struct spw_block **emptied);

@@ -97,6 +97,13 @@ static inline void queue_unlock(struct queue *queue, struct stopwatch *watch)
     queue_unlock_untimed(queue);
 }
 
+/* The same where nothing was put in motion since the lock was taken. */
+static inline void queue_unlock_quiet(struct queue *queue, struct stopwatch *watch)
+{
+    stopwatch_unlocking(watch, &queue->view);
+    pthread_mutex_unlock(&queue->lock);
+}
+
 void queue_acquire(struct queue *queue);
 
 /* Drops a reference; the last one frees the queue. Without the lock. */
@@ -133,11 +140,17 @@ void queue_report_anew(struct queue *queue);
  * given up, and account_relieved() must be called without the lock. With the lock held. */
 bool queue_look_at_account(struct queue *queue);
 
+/* Whether to keep so many foreign bytes must be reported. With the lock held. */
+static inline bool queue_must_report(const struct queue *queue, uint64_t foreign_bytes)
+{
+    return queue->reported_bytes - foreign_bytes > queue->slack_bytes;
+}
+
 /* Reports a change of resident foreign bytes, if it is more than the slack takes. With the lock
  * held. */
 static inline void queue_report(struct queue *queue)
 {
-    if (queue->reported_bytes - queue->view.foreign_bytes > queue->slack_bytes)
+    if (queue_must_report(queue, queue->view.foreign_bytes))
         queue_report_anew(queue);
 }
 

@@ -121,40 +121,7 @@ uint64_t spw_view_paged_bytes(const spw_view *view)
 
 /* ---- the two ends ---- */
 
-/* Merges into the last entry if that is resident. */
-static bool view_merge(struct spw_view *view, spw_bytes *bytes)
-{
-    struct spw_stretch *stretch = view->last;
-    if (!stretch || stretch->paged)
-        return false;
-    struct spw_block *block = stretch->list.last;
-    spw_bytes *tail = &block->entries[block->end - 1].bytes;
-    if (!bytes_adjoin(tail, bytes))
-        return false;
-    size_t len = bytes->len;
-    uint64_t foreign = bytes_foreign_part(bytes);
-    spw_bytes_try_merge(tail, bytes);
-    block->bytes += len;
-    block->foreign_bytes += foreign;
-    stretch->list.bytes += len;
-    stretch->list.foreign_bytes += foreign;
-    view->sums->resident_bytes += len;
-    view->foreign_bytes += foreign;
-    return true;
-}
-
-/* Puts a new entry into a block with room, which is the last one or will be. */
-static void view_add(struct spw_view *view, struct spw_block *block, spw_bytes *bytes)
-{
-    struct queue_sums *sums = view->sums;
-    sums->entries++;
-    sums->resident_bytes += bytes->len;
-    view->foreign_bytes += bytes_foreign_part(bytes);
-    block_push_bytes(block, bytes);
-    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
-}
-
-/* The same where the last block has no room, or is paged. */
+/* As view_push_here() where the last block has no room, or is paged. */
 static int view_add_block(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
 {
     bool apart = !view->last || view->last->paged; /* a stretch of its own */
@@ -168,23 +135,19 @@ static int view_add_block(struct spw_view *view, spw_bytes *bytes, struct spw_bl
         stretch_insert(view, view->last, false);
     struct spw_block *block = *spare;
     *spare = NULL;
-    view_add(view, block, bytes);
+    view->sums->entries++;
+    view->sums->resident_bytes += bytes->len;
+    view->foreign_bytes += bytes_foreign_part(bytes);
+    block_push_bytes(block, bytes);
+    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
     list_append(&view->last->list, block);
     return 0;
 }
 
 int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare)
 {
-    if (view_merge(view, bytes))
-        return 1;
-    if (view_needs_block(view))
-        return view_add_block(view, bytes, spare);
-    spw_chunks *list = &view->last->list;
-    list->count++;
-    list->bytes += bytes->len;
-    list->foreign_bytes += bytes_foreign_part(bytes);
-    view_add(view, list->last, bytes);
-    return 0;
+    int pushed = view_push_here(view, bytes);
+    return pushed < 0 ? view_add_block(view, bytes, spare) : pushed;
 }
 
 /* A queue that is drained as fast as it is filled uses the same block again and again, unless there
@@ -217,7 +180,7 @@ size_t view_pop(struct spw_view *view, spw_bytes *out, size_t most)
 {
     struct spw_stretch *stretch = view->first;
     struct spw_block *emptied;
-    struct list_sums gone = {0};
+    struct list_sums gone;
     unsigned count =
         list_pop_some(&stretch->list, most, (union entry *)(void *)out, &gone, &emptied);
     if (emptied)

@@ -95,19 +95,51 @@ void view_move(struct spw_view *view, struct spw_view *out);
 /* There are no entries any more. */
 void view_clear_sums(struct spw_view *view);
 
-/*
- * Appends bytes behind the last entry, merging into it where possible. `*spare` is a block
- * of the caller's, used and set to NULL when a new block is needed. Returns 1 when merged, 0
- * when it became an entry, -ENOMEM when `*spare` or a stretch is missing (nothing changed).
- */
-int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare);
-
 /* Whether the next view_push() that does not merge needs a spare block. */
 static inline bool view_needs_block(const struct spw_view *view)
 {
     const struct spw_stretch *last = view->last;
     return !last || last->paged || last->list.last->end == last->list.last->capacity;
 }
+
+/* Appends bytes where that needs no block: 1 when they became part of the last entry, 0 when they
+ * became an entry, -1 when neither can be (nothing changed). */
+static inline int view_push_here(struct spw_view *view, spw_bytes *bytes)
+{
+    struct spw_stretch *stretch = view->last;
+    if (!stretch || stretch->paged)
+        return -1;
+    struct spw_block *block = stretch->list.last;
+    union entry *entry = &block->entries[block->end];
+    uint64_t len = bytes->len, foreign_bytes = bytes_foreign_part(bytes);
+    bool merges = bytes_adjoin(&entry[-1].bytes, bytes);
+    if (merges) {
+        entry[-1].bytes.len += len; /* both lie in one allocation, so this cannot overflow */
+        owner_release_many(bytes->owner, 1);
+    } else {
+        if (block->end == block->capacity)
+            return -1;
+        block->end++;
+        entry->bytes = *bytes;
+        stretch->list.count++;
+        view->sums->entries++;
+    }
+    *bytes = (spw_bytes)SPILLWAY_BYTES_NONE;
+    block->bytes += len;
+    block->foreign_bytes += foreign_bytes;
+    stretch->list.bytes += len;
+    stretch->list.foreign_bytes += foreign_bytes;
+    view->sums->resident_bytes += len;
+    view->foreign_bytes += foreign_bytes;
+    return merges;
+}
+
+/*
+ * Appends bytes behind the last entry, merging into it where possible. `*spare` is a block
+ * of the caller's, used and set to NULL when a new block is needed. Returns 1 when merged, 0
+ * when it became an entry, -ENOMEM when `*spare` or a stretch is missing (nothing changed).
+ */
+int view_push(struct spw_view *view, spw_bytes *bytes, struct spw_block **spare);
 
 /* Makes all spares ready. Returns 0 or -ENOMEM. */
 int view_reserve(struct spw_view *view);

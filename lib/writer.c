@@ -145,19 +145,14 @@ static int writer_admit(struct queue *queue, const spw_bytes *bytes, size_t coun
     return policy->ops->admit(policy, total, flags);
 }
 
-/*
- * Appends everything or nothing. `*fire` is set when the reader is to be woken, `*settle` when the
- * policy may have to wait.
- */
-static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bool *fire,
-                         bool *settle)
+/* Makes sure that `count` values can be taken: what that needs is allocated without the lock, which
+ * is held before and after. Returns 0 or why none will be taken. */
+static int writer_prepare(struct queue *queue, size_t count, struct spares *spares)
 {
-    struct spares spares = {0};
-    queue_lock(queue, &queue->writer_watch);
     int err = writer_refused(queue);
     for (size_t made = 0, needed; !err && (needed = blocks_needed(queue, count)) > made;) {
         queue_unlock(queue, &queue->writer_watch);
-        err = spares_make(&spares, queue, needed - made);
+        err = spares_make(spares, queue, needed - made);
         made = needed;
         queue_lock(queue, &queue->writer_watch);
         if (!err)
@@ -165,33 +160,13 @@ static int writer_append(struct queue *queue, spw_bytes *bytes, size_t count, bo
     }
     if (!err && queue->view.spare_count == 0)
         err = view_reserve(&queue->view);
-    if (!err) {
-        const struct queue_sums *sums = queue->view.sums;
-        bool was_empty = sums->entries == 0;
-        push_all(queue, bytes, count, &spares);
-        *fire |= was_empty && sums->entries > 0 && queue->armed;
-        *settle = !queue_rests(queue, &queue->writer_rest);
-        if (*settle)
-            *fire |= apply_locked(queue);
-    }
-    queue_unlock(queue, &queue->writer_watch);
-    spares_free(&spares);
-    for (size_t i = 0; !err && i < count; i++)
-        if (bytes[i].owner) /* what was empty */
-            spw_bytes_release(&bytes[i]);
     return err;
 }
 
-int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsigned flags)
+/* What follows an extend, without the lock: the reader is woken, the policy may wait. Then the call
+ * is over. */
+static void writer_finish(struct queue *queue, unsigned flags, bool fire, bool settle)
 {
-    struct queue *queue = writer->queue;
-    if (queue_in_child(queue))
-        return -EOWNERDEAD;
-    bool fire = false, settle = false;
-    stopwatch_begin(&queue->writer_watch);
-    int err = writer_admit(queue, bytes, count, flags, &fire);
-    if (!err)
-        err = writer_append(queue, bytes, count, &fire, &settle);
     if (fire) {
         queue_acquire(queue); /* a callback may close both ends */
         queue_fire(queue);
@@ -202,7 +177,83 @@ int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsign
     stopwatch_end(&queue->writer_watch, extend_ns);
     if (held)
         queue_release(queue);
+}
+
+/* Appends everything or nothing, tells whoever is to hear of it, and ends the call. With the lock
+ * held, which it gives up. `fire`: the reader is to be woken anyway. */
+static int extend_locked(struct queue *queue, spw_bytes *bytes, size_t count, unsigned flags,
+                         bool fire)
+{
+    struct spares spares = {0};
+    bool settle = false;
+    int err = writer_prepare(queue, count, &spares);
+    if (!err) {
+        const struct queue_sums *sums = queue->view.sums;
+        bool was_empty = sums->entries == 0;
+        push_all(queue, bytes, count, &spares);
+        fire |= was_empty && sums->entries > 0 && queue->armed;
+        settle = !queue_rests(queue, &queue->writer_rest);
+        if (settle)
+            fire |= apply_locked(queue);
+    }
+    queue_unlock(queue, &queue->writer_watch);
+    spares_free(&spares);
+    for (size_t i = 0; !err && i < count; i++)
+        if (bytes[i].owner) /* what was empty */
+            spw_bytes_release(&bytes[i]);
+    writer_finish(queue, flags, fire, settle);
     return err;
+}
+
+/* Asks the policy first, for those who do not want to wait or to go over the budget. */
+static int extend_admitted(struct queue *queue, spw_bytes *bytes, size_t count, unsigned flags)
+{
+    bool fire = false;
+    int err = writer_admit(queue, bytes, count, flags, &fire);
+    if (err) {
+        writer_finish(queue, flags, fire, false);
+        return err;
+    }
+    queue_lock(queue, &queue->writer_watch);
+    return extend_locked(queue, bytes, count, flags, fire);
+}
+
+/*
+ * The usual case: one value goes to a tail that takes it, and nobody has to hear of that. There are
+ * entries before it, so the reader is not waiting for one, and has not closed. Takes it, or changes
+ * nothing. With the lock held.
+ */
+static inline bool extend_quietly(struct queue *queue, spw_bytes *bytes)
+{
+    struct spw_view *view = &queue->view;
+    struct queue_sums *sums = view->sums;
+    uint64_t len = bytes->len, foreign_bytes = bytes_foreign_part(bytes);
+    if (len == 0 || queue_must_report(queue, view->foreign_bytes + foreign_bytes) ||
+        !rest_holds(&queue->writer_rest, sums->resident_bytes + len, sums->paged_entries))
+        return false;
+    int pushed = view_push_here(view, bytes);
+    if (pushed < 0)
+        return false;
+    if (pushed > 0)
+        sums->merged_total++;
+    sums->extended_bytes_total += len;
+    return true;
+}
+
+int spw_writer_extend(spw_writer *writer, spw_bytes *bytes, size_t count, unsigned flags)
+{
+    struct queue *queue = writer->queue;
+    if (queue_in_child(queue))
+        return -EOWNERDEAD;
+    stopwatch_begin(&queue->writer_watch);
+    if (flags != 0)
+        return extend_admitted(queue, bytes, count, flags);
+    queue_lock(queue, &queue->writer_watch);
+    if (count != 1 || !extend_quietly(queue, bytes))
+        return extend_locked(queue, bytes, count, 0, false);
+    queue_unlock_quiet(queue, &queue->writer_watch);
+    stopwatch_end(&queue->writer_watch, extend_ns);
+    return 0;
 }
 
 static void writer_end(spw_writer *writer, bool clean, int err)
