@@ -264,7 +264,45 @@ Test(queue, values_of_no_length_leave_no_entry)
     cr_assert_eq(rig_drain(&rig, 1), -EAGAIN);
     cr_assert_eq(spw_writer_extend(rig.writer, values, 0, 0), 0);
     cr_assert_eq(spw_writer_extend(rig.writer, NULL, 0, 0), 0);
+    rig_extend(&rig, 5);
+    rig_extend(&rig, 0);
+    cr_assert_eq(rig_info(&rig).entries, 1, "nor one that comes alone, behind an entry");
+    cr_assert_eq(rig_info(&rig).merged_total, 0);
+    cr_assert_eq(rig_drain(&rig, 2), 1);
     rig_close(&rig);
+}
+
+/* A call with one value has a shorter way. */
+Test(queue, one_value_a_call_is_the_same_as_many)
+{
+    struct rig one, many;
+    spw_bytes values[300];
+    rig_open(&one, false, 0);
+    rig_open(&many, false, 0);
+    for (unsigned i = 0; i < 300; i++) {
+        values[i] = stream_piece(i * 7, 7);
+        rig_extend(&one, 7);
+    }
+    cr_assert_eq(spw_writer_extend(many.writer, values, 300, 0), 0);
+    many.pushed = 300 * 7;
+    spw_queue_info infos[2] = {rig_info(&one), rig_info(&many)};
+    cr_assert_eq(infos[0].entries, 300, "each value of an allocation of its own");
+    cr_assert_eq(infos[0].entries, infos[1].entries);
+    cr_assert_eq(infos[0].resident_bytes, infos[1].resident_bytes);
+    cr_assert_eq(infos[0].extended_bytes_total, infos[1].extended_bytes_total);
+    cr_assert_eq(one.account.account.counters->resident_foreign_bytes,
+                 many.account.account.counters->resident_foreign_bytes);
+    cr_assert_eq(one.account.account.counters->entry_block_bytes,
+                 many.account.account.counters->entry_block_bytes);
+    for (unsigned i = 0; i < 300; i++)
+        cr_assert_eq(rig_drain(&one, 1), 1);
+    while (rig_drain(&many, 64) > 0)
+        ;
+    cr_assert_eq(one.drained, one.pushed);
+    cr_assert_eq(many.drained, many.pushed);
+    spw_writer_close(one.writer);
+    spw_reader_close(one.reader);
+    rig_close(&many);
 }
 
 /* Pages everything, the merge target too. */

@@ -41,7 +41,7 @@ static void never_spills(struct bars *bars)
              "%s ns", span_text(span, &both, "%.1f"));
 }
 
-/* A few entries at a time, so that the seed's look at the whole queue costs little. */
+/* Both without policies, so that neither looks at what it keeps; a few entries at a time. */
 static void beside_seed(struct bars *bars)
 {
     static const char what[] = "queue that never spills, beside the seed's";

@@ -77,9 +77,7 @@ static void run_child(void *context, struct measure *measure)
 {
     const struct job *job = context;
     static unsigned char payload[ENTRY_BYTES];
-    struct seed_config config = {.dir = job->plan->dir,
-                                 .threshold_bytes = UINT64_C(256) << 20,
-                                 .head_reserve_bytes = UINT64_C(64) << 20};
+    struct seed_config config = {.dir = job->plan->dir}; /* no policies: ours has none either */
     struct seed_queue *queue = seed_open(&config);
     struct seed_bytes chunk;
     spw_bytes source = SPILLWAY_BYTES_NONE;

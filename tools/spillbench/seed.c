@@ -2,16 +2,22 @@
 #include "seed.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "seed_file.h"
 
-/* One element of the queue: resident bytes, or a handle. */
+/* One element of the queue: resident bytes, or a handle behind a NULL in the place of their data.
+ */
 struct entry {
-    struct seed_bytes bytes; /* data NULL: paged */
-    struct seed_handle *handle;
+    union {
+        struct seed_bytes bytes;
+        struct {
+            unsigned char *no_data;
+            struct seed_handle *handle;
+        };
+    };
 };
 
 _Static_assert(sizeof(struct entry) == 32, "an entry of the original has 32 bytes");
@@ -19,10 +25,29 @@ _Static_assert(sizeof(struct entry) == 32, "an entry of the original has 32 byte
 /* A ring that doubles. Entry i is slots[(head + i) % capacity]; capacity is a power of two. */
 struct seed_queue {
     struct seed_config config;
-    pthread_mutex_t lock;
+    unsigned lock;  /* atomic; 0: free */
+    unsigned token; /* atomic; 1: the reader need not sleep */
     struct entry *slots;
     size_t capacity, head, count;
 };
+
+/*
+ * The original asks for its lock until it gets it and never sleeps. Its lock is always an atomic
+ * exchange in and another one out, in a process with one thread too, where libc's leaves them out.
+ */
+static void lock(struct seed_queue *queue)
+{
+    unsigned is_free = 0;
+
+    while (!__atomic_compare_exchange_n(&queue->lock, &is_free, 1, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED))
+        is_free = 0;
+}
+
+static void unlock(struct seed_queue *queue)
+{
+    __atomic_exchange_n(&queue->lock, 0, __ATOMIC_RELEASE);
+}
 
 static struct entry *at(const struct seed_queue *queue, size_t index)
 {
@@ -42,7 +67,6 @@ struct seed_queue *seed_open(const struct seed_config *config)
         free(queue);
         return NULL;
     }
-    pthread_mutex_init(&queue->lock, NULL);
     return queue;
 }
 
@@ -58,7 +82,6 @@ void seed_close(struct seed_queue *queue)
         else
             seed_file_drop(entry->handle);
     }
-    pthread_mutex_destroy(&queue->lock);
     free(queue->slots);
     free(queue);
 }
@@ -234,36 +257,55 @@ static int spill(struct seed_queue *queue)
     return err;
 }
 
-/* Joins the bytes to the tail where they continue it. */
-static int merge(struct seed_queue *queue, struct seed_bytes *bytes)
+/* Joins bytes to those that they continue. */
+static bool merge(struct seed_bytes *tail, struct seed_bytes *bytes)
 {
-    struct seed_bytes *tail = queue->count > 0 ? &at(queue, queue->count - 1)->bytes : NULL;
-
-    if (!tail || !tail->data || tail->owner != bytes->owner ||
-        tail->data + tail->len != bytes->data)
-        return 0;
+    if (tail->owner != bytes->owner || tail->data + tail->len != bytes->data)
+        return false;
     tail->len += bytes->len;
     seed_release(bytes);
-    return 1;
+    return true;
+}
+
+/* There is room. */
+static void push_back(struct seed_queue *queue, const struct seed_bytes *bytes)
+{
+    queue->count++;
+    at(queue, queue->count - 1)->bytes = *bytes;
+}
+
+/* The original takes a resident tail out of the queue, and puts it back with what continues it, or
+ * before what does not. */
+static int append(struct seed_queue *queue, struct seed_bytes *bytes)
+{
+    if (queue->count > 0 && at(queue, queue->count - 1)->bytes.data) {
+        struct seed_bytes tail = at(queue, --queue->count)->bytes;
+        bool merged = merge(&tail, bytes);
+
+        push_back(queue, &tail);
+        if (merged)
+            return 0;
+    }
+    int err = grow(queue);
+    if (!err) {
+        push_back(queue, bytes);
+        *bytes = (struct seed_bytes){0};
+    }
+    return err;
 }
 
 int seed_push(struct seed_queue *queue, struct seed_bytes *bytes)
 {
     uint64_t most = queue->config.head_reserve_bytes + queue->config.threshold_bytes;
-    int err = 0;
 
-    pthread_mutex_lock(&queue->lock);
-    if (!merge(queue, bytes)) {
-        err = grow(queue);
-        if (!err) {
-            queue->count++;
-            *at(queue, queue->count - 1) = (struct entry){.bytes = *bytes};
-            *bytes = (struct seed_bytes){0};
-        }
-    }
-    if (!err && resident_bytes(queue) > most)
+    lock(queue);
+    bool was_empty = queue->count == 0;
+    int err = append(queue, bytes);
+    if (!err && most > 0 && resident_bytes(queue) > most)
         err = spill(queue);
-    pthread_mutex_unlock(&queue->lock);
+    unlock(queue);
+    if (was_empty) /* the reader's thread is told, whether it sleeps or not */
+        __atomic_exchange_n(&queue->token, 1, __ATOMIC_RELEASE);
     return err;
 }
 
@@ -294,7 +336,7 @@ int seed_drain(struct seed_queue *queue, struct seed_bytes **out, size_t *count,
 {
     int err;
 
-    pthread_mutex_lock(&queue->lock);
+    lock(queue);
     err = bring_back(queue);
     while (!err && queue->count > 0 && at(queue, 0)->bytes.data) {
         if (*count == *capacity) {
@@ -312,6 +354,6 @@ int seed_drain(struct seed_queue *queue, struct seed_bytes **out, size_t *count,
         queue->head = (queue->head + 1) & (queue->capacity - 1);
         queue->count--;
     }
-    pthread_mutex_unlock(&queue->lock);
+    unlock(queue);
     return err;
 }

@@ -3,7 +3,7 @@
  * The strategy that Spillway started from, rebuilt for comparison: the same data structures,
  * scans, copies and system calls, so that it costs what the original costs.
  *
- * One queue under a mutex, a ring of 32-byte entries. Each push sums the resident bytes of the
+ * One queue under a lock, a ring of 32-byte entries. Each push sums the resident bytes of the
  * whole queue; above head reserve + threshold, all resident entries past the head reserve but the
  * last are written, under the lock, through a 4 MiB buffer to one unnamed temporary file. Each
  * drain brings paged entries within `head_reserve_bytes` of the head back, one by one; the first
@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Both sizes 0: a queue without policies, which is never looked over. */
 struct seed_config {
     const char *dir;
     uint64_t threshold_bytes;    /* the original's default is 256 MiB */
@@ -23,11 +24,13 @@ struct seed_config {
 
 struct seed_owner;
 
-/* A slice of a reference-counted allocation. */
+/* A slice of a reference-counted allocation of any kind: the original's reference to it is two
+ * words, and so an entry of its queue four. */
 struct seed_bytes {
     unsigned char *data;
     size_t len;
     struct seed_owner *owner;
+    void (*drop)(struct seed_owner *owner); /* after the last reference */
 };
 
 struct seed_queue;

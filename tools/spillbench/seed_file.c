@@ -31,14 +31,16 @@ struct seed_bytes seed_clone(const struct seed_bytes *bytes)
     return *bytes;
 }
 
+static void owner_drop(struct seed_owner *owner)
+{
+    free(owner->memory);
+    free(owner);
+}
+
 void seed_release(struct seed_bytes *bytes)
 {
-    struct seed_owner *owner = bytes->owner;
-
-    if (owner && __atomic_sub_fetch(&owner->references, 1, __ATOMIC_ACQ_REL) == 0) {
-        free(owner->memory);
-        free(owner);
-    }
+    if (bytes->owner && __atomic_sub_fetch(&bytes->owner->references, 1, __ATOMIC_ACQ_REL) == 0)
+        bytes->drop(bytes->owner);
     *bytes = (struct seed_bytes){0};
 }
 
@@ -53,7 +55,7 @@ static int wrap(unsigned char *memory, size_t len, struct seed_bytes *out)
         return -ENOMEM;
     }
     *owner = (struct seed_owner){.references = 1, .memory = memory};
-    *out = (struct seed_bytes){.data = memory, .len = len, .owner = owner};
+    *out = (struct seed_bytes){.data = memory, .len = len, .owner = owner, .drop = owner_drop};
     return 0;
 }
 
