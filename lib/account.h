@@ -29,8 +29,8 @@ struct spw_account {
      */
     struct counters *counters;
     _Atomic unsigned queues;       /* that report here */
-    uint64_t slack_bytes;          /* fixed; 0: every byte is reported at once */
-    uint64_t spare_bytes;          /* fixed; what empty blocks kept by queues may take */
+    _Atomic uint64_t slack_bytes;  /* 0: every byte is reported at once */
+    _Atomic uint64_t spare_bytes;  /* what empty blocks kept by queues may take */
     const struct guard *guard;     /* NULL: forks are not noticed */
     struct histograms *histograms; /* NULL: nobody keeps them */
     struct queue_rows *queue_rows; /* NULL: there are none */
@@ -67,7 +67,8 @@ static inline uint64_t account_slack(struct spw_account *account)
     if (account_waits(account))
         return 0; /* for whoever waits, every byte counts */
     unsigned queues = atomic_load_explicit(&account->queues, memory_order_relaxed);
-    uint64_t slack = account->slack_bytes / (queues > 0 ? queues : 1);
+    uint64_t slack = atomic_load_explicit(&account->slack_bytes, memory_order_relaxed) /
+                     (queues > 0 ? queues : 1);
     return slack < ACCOUNT_SLACK_MAX_BYTES ? slack : ACCOUNT_SLACK_MAX_BYTES;
 }
 
@@ -75,7 +76,7 @@ static inline uint64_t account_slack(struct spw_account *account)
 static inline bool account_may_keep(struct spw_account *account, uint64_t bytes)
 {
     return !account || atomic_load_explicit(&account->queues, memory_order_relaxed) * bytes <=
-                           account->spare_bytes;
+                           atomic_load_explicit(&account->spare_bytes, memory_order_relaxed);
 }
 
 /* Sequentially consistent, like the look at `waiters`: either a waiter sees the new sum, or it is

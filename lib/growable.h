@@ -31,6 +31,7 @@ enum {
     MOCK_INFO_FIRST_BYTES = GROWABLE_END(spw_mock_info, dropped_total),
     REST_FIRST_BYTES = GROWABLE_END(spw_rest, epoch_seen),
     GUIDANCE_FIRST_BYTES = GROWABLE_END(spw_guidance, spill_now),
+    DECISION_FIRST_BYTES = GROWABLE_END(spw_decision, spill_bytes),
     OPTION_INFO_FIRST_BYTES = GROWABLE_END(spw_option_info, help),
 };
 

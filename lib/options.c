@@ -34,6 +34,14 @@ int spw_options_open(spw_options **out)
     return options_open(allocator_or_default(NULL), out);
 }
 
+void options_copy(spw_options *to, const spw_options *from)
+{
+    const spw_allocator *allocator = to->allocator;
+
+    *to = *from;
+    to->allocator = allocator;
+}
+
 void spw_options_close(spw_options *options)
 {
     if (options != NULL)

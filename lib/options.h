@@ -24,6 +24,9 @@ struct spw_options {
 /* spw_options_open() with an allocator. */
 int options_open(const spw_allocator *allocator, spw_options **out);
 
+/* All values and the message of `from`. */
+void options_copy(spw_options *to, const spw_options *from);
+
 /* spw_options_load() from an array of "NAME=value", NULL at the end. */
 int options_load_from(spw_options *options, char *const *environment);
 

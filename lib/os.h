@@ -8,6 +8,7 @@
 #ifndef SPILLWAY_OS_H
 #define SPILLWAY_OS_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -74,6 +75,8 @@ struct os {
     int (*connect)(const char *path);
     /* Waits for nothing, and a closed socket is -EPIPE without a signal. */
     ssize_t (*send)(int fd, const void *buf, size_t len);
+    /* poll(2), for `timeout_ns` at most; UINT64_MAX: without a limit. */
+    int (*poll)(struct pollfd *fds, unsigned count, uint64_t timeout_ns);
     int (*thread)(pthread_t *thread, void *(*run)(void *), void *argument);
 
     /* io_uring: asked before a ring is set up (0, or the -errno to pretend), and with each

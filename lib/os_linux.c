@@ -259,6 +259,14 @@ static ssize_t linux_send(int fd, const void *buf, size_t len)
     return result_count(send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
+static int linux_poll(struct pollfd *fds, unsigned count, uint64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / UINT64_C(1000000000)),
+                               .tv_nsec = (long)(timeout_ns % UINT64_C(1000000000))};
+
+    return result_int(ppoll(fds, count, timeout_ns != UINT64_MAX ? &timeout : NULL, NULL));
+}
+
 static int add_locals(struct dl_phdr_info *object, size_t size, void *sum)
 {
     size_t *bytes = sum;
@@ -357,6 +365,7 @@ const struct os os_linux = {
     .pipe = linux_pipe,
     .connect = linux_connect,
     .send = linux_send,
+    .poll = linux_poll,
     .thread = linux_thread,
     .ring_allowed = linux_ring_allowed,
     .ring_result = linux_ring_result,

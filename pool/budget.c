@@ -17,6 +17,16 @@ uint64_t budget_used(const struct spw_pool *pool)
                         atomic_load(&counters->buffer_bytes));
 }
 
+uint64_t budget_in_use(const struct spw_pool *pool)
+{
+    const struct counters *counters = pool->counters;
+    uint64_t foreign = counters_sum(atomic_load(&counters->resident_foreign_bytes));
+    uint64_t ahead = counters_sum(atomic_load(&counters->reported_ahead_bytes));
+    uint64_t buffers = counters_sum(atomic_load(&counters->buffer_bytes));
+    uint64_t reserve = buffers_used(&pool->buffers, USE_RESERVE);
+    return (foreign > ahead ? foreign - ahead : 0) + (buffers > reserve ? buffers - reserve : 0);
+}
+
 void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes)
 {
     counters_raise(&pool->counters->used_peak_bytes, used_bytes);
@@ -24,7 +34,7 @@ void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes)
 
 static uint64_t readers_share(const struct spw_pool *pool)
 {
-    return pool->budget_bytes / 4;
+    return budget_now(pool) / 4;
 }
 
 static uint64_t used_by_readers(const struct buffers *buffers)
@@ -65,8 +75,21 @@ uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes)
 static bool calm_now(struct spw_pool *pool, bool was_calm)
 {
     uint64_t mark = budget_spill_mark(pool);
-    return budget_used_by_writers(pool) <= (was_calm ? mark : mark - pool->budget_bytes / 64) &&
-           budget_used(pool) <= pool->budget_bytes;
+    return budget_used_by_writers(pool) <= (was_calm ? mark : mark - budget_now(pool) / 64) &&
+           budget_used(pool) <= budget_now(pool);
+}
+
+/* The governor waits until more than this is in use. All look again for its sake: who can call it,
+ * holding no lock, is who comes to settle. */
+static void governor_notice(struct spw_pool *pool)
+{
+    struct governor *governor = &pool->governor;
+    uint64_t level = atomic_load(&governor->level_bytes);
+    if (level == UINT64_MAX || budget_in_use(pool) <= level ||
+        atomic_exchange(&governor->level_bytes, UINT64_MAX) == UINT64_MAX)
+        return;
+    atomic_store(&governor->called, true);
+    epoch_advance(&pool->account.epoch);
 }
 
 /*
@@ -78,6 +101,7 @@ static bool calm_now(struct spw_pool *pool, bool was_calm)
  */
 void budget_look(struct spw_pool *pool)
 {
+    governor_notice(pool);
     for (;;) {
         bool was_calm = atomic_load(&pool->calm), calm = calm_now(pool, was_calm);
         if (calm == was_calm)
@@ -95,22 +119,27 @@ bool budget_is_calm(struct spw_pool *pool)
 
 uint64_t budget_spill_mark(const struct spw_pool *pool)
 {
-    return pool->budget_bytes / 8 * 5;
+    return budget_now(pool) / 8 * 5;
 }
 
 uint64_t budget_wait_mark(const struct spw_pool *pool)
 {
-    return pool->budget_bytes / 4 * 3;
+    return budget_now(pool) / 4 * 3;
 }
 
-size_t budget_run_bytes(const struct spw_pool *pool)
+size_t budget_bytes_of_runs(uint64_t budget_bytes, unsigned queues)
 {
-    unsigned queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
-    uint64_t share = pool->budget_bytes / 8 / (queues > 0 ? queues : 1);
+    uint64_t share = budget_bytes / 8 / (queues > 0 ? queues : 1);
     size_t run = RUN_MIN_BYTES;
     while (run < RUN_MAX_BYTES && run * 2 <= share)
         run *= 2;
     return run;
+}
+
+size_t budget_run_bytes(const struct spw_pool *pool)
+{
+    return budget_bytes_of_runs(budget_now(pool),
+                                atomic_load_explicit(&pool->queues, memory_order_relaxed));
 }
 
 bool pool_accepts(struct spw_pool *pool)
@@ -130,8 +159,8 @@ uint64_t budget_room(struct spw_pool *pool)
     uint64_t in_flight =
         atomic_load_explicit(&pool->counters->in_flight_bytes, memory_order_relaxed);
     if (in_flight == 0)
-        return pool->window_bytes;
-    uint64_t room = in_flight < pool->window_bytes ? pool->window_bytes - in_flight : 0;
+        return budget_window(pool);
+    uint64_t room = in_flight < budget_window(pool) ? budget_window(pool) - in_flight : 0;
     return room >= budget_run_bytes(pool) ? room : 0; /* no crumbs */
 }
 
@@ -164,7 +193,7 @@ static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
 {
     uint64_t in_flight = atomic_load(&pool->counters->in_flight_bytes);
     return in_flight > 0 && over_mark(pool, bytes) && !pool_on_engine(pool) &&
-           (in_flight + budget_run_bytes(pool) > pool->window_bytes || held_is_full(pool) ||
+           (in_flight + budget_run_bytes(pool) > budget_window(pool) || held_is_full(pool) ||
             !pool_accepts(pool) || budget_stuck(pool, budget_used_by_writers(pool)) > 0);
 }
 
@@ -213,7 +242,7 @@ static int bounded_check(struct spw_pool *pool, uint64_t bytes)
 {
     if (!surely_over_mark(pool, bytes))
         return 0;
-    if (bytes > pool->budget_bytes)
+    if (bytes > budget_now(pool))
         return -EMSGSIZE;
     pool_retry_held(pool);
     if (atomic_load(&pool->counters->in_flight_bytes) > 0)
@@ -222,7 +251,7 @@ static int bounded_check(struct spw_pool *pool, uint64_t bytes)
         return -ENOSPC;
     uint64_t used = less_ahead(pool, budget_used(pool)),
              warm = buffers_used(&pool->buffers, USE_WARM);
-    return used - (warm < used ? warm : used) + bytes <= pool->budget_bytes ? 0 : -EAGAIN;
+    return used - (warm < used ? warm : used) + bytes <= budget_now(pool) ? 0 : -EAGAIN;
 }
 
 static int bounded_admit(struct spw_pool *pool, uint64_t bytes, bool may_wait)
@@ -238,26 +267,27 @@ static int bounded_admit(struct spw_pool *pool, uint64_t bytes, bool may_wait)
 }
 
 /* What was taken in may have to replace warm memory; else it is over the budget. */
-static void make_room(struct spw_pool *pool)
+void budget_make_room(struct spw_pool *pool)
 {
     uint64_t used = budget_used(pool);
-    if (used <= pool->budget_bytes)
+    if (used <= budget_now(pool))
         return;
-    buffers_trim(&pool->buffers, used - pool->budget_bytes);
-    if (budget_used(pool) <= pool->budget_bytes)
+    buffers_trim(&pool->buffers, used - budget_now(pool));
+    if (budget_used(pool) <= budget_now(pool))
         return;
     pool_count(pool, over_budget_total, 1);
     bool full = !pool->engine || held_is_full(pool) || !pool_accepts(pool);
     if (full && !atomic_exchange_explicit(&pool->told_over, true, memory_order_relaxed))
         log_line(&pool->log, SPILLWAY_LOG_WARN,
                  "no tier takes more: the budget of %llu bytes is exceeded from now on",
-                 (unsigned long long)pool->budget_bytes);
+                 (unsigned long long)budget_now(pool));
 }
 
 int budget_settle(struct spw_pool *pool, unsigned flags)
 {
+    pool_hear_calls(pool);
     if ((flags & SPILLWAY_EXTEND_NOWAIT) || !writer_must_wait(pool, 0)) {
-        make_room(pool);
+        budget_make_room(pool);
         return 0;
     }
     wait_in_flight(pool, 0);

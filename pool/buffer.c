@@ -155,7 +155,7 @@ void buffer_last(struct spw_owner *owner)
     struct buffers *buffers = &pool->buffers;
     if (pool_in_child(pool))
         return; /* the memory is the parent's */
-    bool keep = budget_used(pool) <= pool->budget_bytes;
+    bool keep = budget_used(pool) <= budget_now(pool);
     pthread_mutex_lock(&buffers->lock);
     if (!buffers->reserve && buffer->capacity == buffers->reserve_capacity) {
         buffers->reserve = buffer;
@@ -222,7 +222,7 @@ static struct buffer *buffer_reuse(struct buffers *buffers, size_t capacity, enu
             buffers->warm[index] = buffer->next;
     }
     if (!buffer && claim == CLAIM_HEAD &&
-        budget_used(buffers->pool) + capacity > buffers->pool->budget_bytes)
+        budget_used(buffers->pool) + capacity > budget_now(buffers->pool))
         buffer = reserve_take(buffers, capacity);
     return buffer;
 }
@@ -232,7 +232,7 @@ static bool budget_allows(const struct buffers *buffers, size_t capacity)
 {
     const struct spw_pool *pool = buffers->pool;
     uint64_t used = budget_used(pool), warm = buffers_used(buffers, USE_WARM);
-    return used - (warm < used ? warm : used) + capacity <= pool->budget_bytes;
+    return used - (warm < used ? warm : used) + capacity <= budget_now(pool);
 }
 
 /* A new buffer, counted; warm ones make room for it. */
@@ -248,9 +248,9 @@ static int buffer_add(struct buffers *buffers, size_t capacity, enum buffer_use 
         return err;
     }
     uint64_t used = budget_used(pool);
-    if (used > pool->budget_bytes)
-        used -= buffers_retire(buffers, used - pool->budget_bytes);
-    if (used > pool->budget_bytes)
+    if (used > budget_now(pool))
+        used -= buffers_retire(buffers, used - budget_now(pool));
+    if (used > budget_now(pool))
         pool_count(pool, over_budget_total, 1);
     budget_note_peak(pool, used);
     return 0;
@@ -322,6 +322,28 @@ int buffers_init(struct buffers *buffers, struct spw_pool *pool, size_t reserve_
     else
         buffers->reserve_capacity = reserve_bytes;
     return err;
+}
+
+void buffers_fit(struct buffers *buffers, size_t reserve_bytes)
+{
+    pthread_mutex_lock(&buffers->lock);
+    bool fits = buffers->reserve_capacity == reserve_bytes;
+    pthread_mutex_unlock(&buffers->lock);
+    if (fits)
+        return;
+    struct buffer *fresh;
+    total_add(buffers, (int64_t)reserve_bytes);
+    if (buffer_map(buffers, reserve_bytes, USE_RESERVE, &fresh)) {
+        total_add(buffers, -(int64_t)reserve_bytes);
+        return;
+    }
+    pthread_mutex_lock(&buffers->lock);
+    struct buffer *old = buffers->reserve; /* NULL while it is out: then it will be warm */
+    buffers->reserve = fresh;
+    buffers->reserve_capacity = reserve_bytes;
+    pthread_mutex_unlock(&buffers->lock);
+    if (old)
+        buffer_give_back(old);
 }
 
 void buffers_fini(struct buffers *buffers)

@@ -63,6 +63,10 @@ struct buffers {
 };
 
 int buffers_init(struct buffers *buffers, struct spw_pool *pool, size_t reserve_bytes);
+
+/* The reserve is to have `reserve_bytes` from now on; without memory it stays as it is. */
+void buffers_fit(struct buffers *buffers, size_t reserve_bytes);
+
 void buffers_fini(struct buffers *buffers); /* everything must be warm */
 
 /*

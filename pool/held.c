@@ -20,7 +20,7 @@ static uint64_t held_weight(const struct run *run)
 
 bool held_is_full(const struct spw_pool *pool)
 {
-    return atomic_load(&pool->held_weight_bytes) >= pool->window_bytes;
+    return atomic_load(&pool->held_weight_bytes) >= budget_window(pool);
 }
 
 static void held_link(struct run *run)
@@ -87,7 +87,7 @@ void pool_retry_held(struct spw_pool *pool)
     struct run *run = pool->held_first;
     for (unsigned i = 0; run && i < HELD_LOOK_MAX; i++) {
         struct run *next = run->flight->held_next;
-        if (atomic_load(&pool->counters->in_flight_bytes) >= pool->window_bytes)
+        if (atomic_load(&pool->counters->in_flight_bytes) >= budget_window(pool))
             break;
         if (run_may_fit(run)) {
             held_remove(run);

@@ -27,7 +27,7 @@ static void lane_init(struct lane *lane, struct pieces *pieces, enum job_op op)
  * take the whole engine with the pieces of one. */
 static unsigned lanes_allowed(const struct pieces *pieces)
 {
-    uint64_t most = pieces->pool->window_bytes / 2 / RUN_MAX_BYTES;
+    uint64_t most = budget_window(pieces->pool) / 2 / RUN_MAX_BYTES;
     if (most > LANES_MAX)
         most = LANES_MAX;
     if (most > engine_share(pieces->pool->engine))

@@ -9,11 +9,9 @@
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
+#include "../lib/options.h"
 #include "run.h"
 #include "slot.h"
-
-/* A smaller budget than this cannot hold a run in each stage of its life. */
-#define BUDGET_MIN_BYTES (UINT64_C(1) << 20)
 
 /* ---- references ---- */
 
@@ -22,9 +20,17 @@ void pool_acquire(struct spw_pool *pool)
     atomic_fetch_add_explicit(&pool->refs, 1, memory_order_relaxed);
 }
 
+static void locks_close(struct spw_pool *pool)
+{
+    pthread_mutex_destroy(&pool->budget_lock);
+    pthread_cond_destroy(&pool->progress);
+    pthread_mutex_destroy(&pool->lock);
+}
+
 static void pool_free(struct spw_pool *pool)
 {
     const spw_allocator *allocator = pool->allocator;
+    governor_fini(&pool->governor);
     if (pool->engine)
         engine_close(pool->engine);
     buffers_fini(&pool->buffers);
@@ -32,8 +38,7 @@ static void pool_free(struct spw_pool *pool)
         memtier_close(pool->memtier);
     if (pool->disk)
         disk_close(pool->disk);
-    pthread_cond_destroy(&pool->progress);
-    pthread_mutex_destroy(&pool->lock);
+    locks_close(pool);
     guard_close(&pool->guard, pool->os);
     pool_page_close(pool);
     allocator_release(allocator, pool, sizeof(*pool));
@@ -49,11 +54,11 @@ void pool_release(struct spw_pool *pool)
 {
     if (atomic_fetch_sub_explicit(&pool->refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (!pool->engine || !engine_on_thread(pool->engine)) {
+    if (!pool_on_engine(pool)) {
         pool_free(pool);
         return;
     }
-    /* An engine thread cannot wait for its own end, so another one does. */
+    /* A thread of the pool's cannot wait for its own end, so another one does. */
     pthread_t reaper;
     if (pool->os->thread(&reaper, pool_reap, pool) == 0)
         pthread_detach(reaper);
@@ -90,6 +95,7 @@ static void account_uncork(struct spw_account *account)
         (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
     if (pool->engine)
         engine_uncork(pool->engine);
+    pool_hear_calls(pool);
 }
 
 static void account_has_risen(struct spw_account *account)
@@ -138,43 +144,17 @@ static int locks_open(struct spw_pool *pool)
         return err;
     err = -pthread_mutex_init(&pool->lock, NULL);
     if (err)
-        pthread_cond_destroy(&pool->progress);
+        goto no_lock;
+    err = -pthread_mutex_init(&pool->budget_lock, NULL);
+    if (err)
+        goto no_budget_lock;
+    return 0;
+
+no_budget_lock:
+    pthread_mutex_destroy(&pool->lock);
+no_lock:
+    pthread_cond_destroy(&pool->progress);
     return err;
-}
-
-/* The budget within what a pool needs and what the limits leave; says so where that is not what was
- * asked for. */
-static uint64_t budget_choose(struct spw_pool *pool, uint64_t asked, uint64_t limit)
-{
-    /* The rest of the process needs memory too, and beyond a cgroup's limit it would be killed. */
-    uint64_t most = limit / 4 * 3;
-    if (asked < BUDGET_MIN_BYTES) {
-        log_line(&pool->log, SPILLWAY_LOG_WARN,
-                 "memory: %llu bytes is too small a budget; it is raised to %llu",
-                 (unsigned long long)asked, (unsigned long long)BUDGET_MIN_BYTES);
-        return BUDGET_MIN_BYTES;
-    }
-    if (asked <= most || most < BUDGET_MIN_BYTES)
-        return asked;
-    log_line(&pool->log, SPILLWAY_LOG_WARN,
-             "memory: a budget of %llu bytes does not fit below the limit of %llu (memory cgroup, "
-             "RLIMIT_AS, RLIMIT_DATA or the host); it is lowered to %llu",
-             (unsigned long long)asked, (unsigned long long)limit, (unsigned long long)most);
-    pool_fallback(pool, "budget");
-    return most;
-}
-
-static void budget_open(struct spw_pool *pool, const struct settings *settings, const char *root)
-{
-    struct cgroup cgroup;
-    cgroup_find(pool->os, root, &cgroup);
-    uint64_t limit = memory_limit(pool->os, &cgroup, root);
-    pool->budget_bytes = budget_choose(pool, amount_of(settings->memory, limit, limit / 2), limit);
-    atomic_store_explicit(&pool->counters->budget_bytes, pool->budget_bytes, memory_order_relaxed);
-    pool->account.slack_bytes = pool->budget_bytes / SLACK_SHARE;
-    pool->account.spare_bytes = pool->budget_bytes / SPARE_SHARE;
-    uint64_t window = pool->budget_bytes / 4;
-    pool->window_bytes = window < WINDOW_MAX_BYTES ? window : WINDOW_MAX_BYTES;
 }
 
 static int disk_tier_open(struct spw_pool *pool, struct settings *settings)
@@ -209,7 +189,8 @@ static uint64_t unused_budget(void *context)
 {
     const struct spw_pool *pool = context;
     uint64_t used = budget_used(pool);
-    return used < pool->budget_bytes ? pool->budget_bytes - used : 0;
+    uint64_t budget = budget_now(pool);
+    return used < budget ? budget - used : 0;
 }
 
 /* Settings of a memory tier that there is none of: told, and a mistake where strict. */
@@ -342,9 +323,10 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
     pool->account.timing = settings->timing;
     pool->seal = settings->seal;
     pool->strict = settings->strict;
-    budget_open(pool, settings, root);
-    size_t reserve = budget_run_bytes(pool);
-    int err = buffers_init(&pool->buffers, pool, reserve);
+    int err = budget_open(pool, settings->memory, root);
+    if (err)
+        return err;
+    err = buffers_init(&pool->buffers, pool, budget_run_bytes(pool));
     if (err)
         return err;
     err = disk_tier_open(pool, settings);
@@ -352,12 +334,17 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
         err = memory_tier_open(pool, settings, root);
     if (!err)
         err = engine_choose(pool, settings);
+    if (!err && pool->engine) /* there may be something to govern when it is a quarter full */
+        atomic_store(&pool->governor.level_bytes, budget_now(pool) / 4);
+    if (!err && pool->strict && pool->engine)
+        governor_call(&pool->governor); /* so that a refusal is known now */
     if (!err && pool->strict && pool->fallback_taken) {
         log_line(&pool->log, SPILLWAY_LOG_ERROR, "strict: these fell back: %s",
                  pool->page.page->texts.fallbacks);
         err = -EOPNOTSUPP;
     }
     if (err) {
+        governor_stop(&pool->governor);
         if (pool->engine)
             engine_close(pool->engine);
         if (pool->memtier)
@@ -372,34 +359,30 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
 /* What a pool is opened with. */
 struct opening {
     struct settings settings;
-    const spw_options *options;
-    spw_options *own; /* those, where the caller gave none */
+    spw_options *options; /* a copy; NULL: the governor's by now */
 };
 
 static void opening_close(const struct spw_pool *pool, struct opening *opening)
 {
-    spw_options_close(opening->own);
+    spw_options_close(opening->options);
     allocator_release(pool->allocator, opening, sizeof(*opening));
 }
 
-/* Reads the settings: the caller's options, or the environment over the defaults. */
-static int settings_open(struct log *log, struct opening *opening)
+/* Reads the settings: the caller's options, or (NULL) the environment over the defaults. */
+static int settings_open(struct spw_pool *pool, const spw_options *options, struct opening *opening)
 {
-    if (opening->options) {
-        settings_read(opening->options, &opening->settings);
-        log->level = opening->settings.log_level;
-        return 0;
-    }
-    int err = spw_options_open(&opening->own);
+    int err = options_open(pool->allocator, &opening->options);
     if (err)
         return err;
-    opening->options = opening->own;
-    err = spw_options_load(opening->own);
-    settings_read(opening->own, &opening->settings);
-    log->level = opening->settings.log_level;
-    const char *message = spw_options_message(opening->own);
-    if (*message)
-        log_line(log, err ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN, "%s", message);
+    if (options)
+        options_copy(opening->options, options);
+    else
+        err = spw_options_load(opening->options);
+    settings_read(opening->options, &opening->settings);
+    pool->log.level = opening->settings.log_level;
+    const char *message = spw_options_message(opening->options);
+    if (!options && *message)
+        log_line(&pool->log, err ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN, "%s", message);
     return err;
 }
 
@@ -441,8 +424,7 @@ int pool_open_with(const struct os *os, const char *root, const spw_pool_config 
     struct opening *opening = allocator_zeroed(pool->allocator, sizeof(*opening));
     if (!opening)
         goto no_opening;
-    opening->options = known.options;
-    err = settings_open(&pool->log, opening);
+    err = settings_open(pool, known.options, opening);
     if (err)
         goto no_locks;
     err = locks_open(pool);
@@ -454,24 +436,30 @@ int pool_open_with(const struct os *os, const char *root, const spw_pool_config 
     err = pool_page_open(pool, &opening->settings, root);
     if (err)
         goto no_page;
+    err = governor_init(&pool->governor, pool, opening->options);
+    if (err)
+        goto no_governor;
+    const spw_options *options = opening->options;
+    opening->options = NULL;
     err = parts_open(pool, &opening->settings, root);
     if (err)
         goto no_parts;
-    pool_page_publish(pool, opening->options);
+    pool_page_publish(pool, options);
     log_line(&pool->log, SPILLWAY_LOG_INFO, "pool %s: budget %llu bytes, engine %s", pool->name,
-             (unsigned long long)pool->budget_bytes,
+             (unsigned long long)budget_now(pool),
              pool->engine ? engine_name(pool->engine) : "none");
     opening_close(pool, opening);
     *out = pool;
     return 0;
 
 no_parts:
+    governor_fini(&pool->governor);
+no_governor:
     pool_page_close(pool);
 no_page:
     guard_close(&pool->guard, os);
 no_guard:
-    pthread_cond_destroy(&pool->progress);
-    pthread_mutex_destroy(&pool->lock);
+    locks_close(pool);
 no_locks:
     opening_close(pool, opening);
 no_opening:
@@ -516,6 +504,7 @@ int spw_pool_slab_open(spw_pool *pool, size_t capacity_bytes, unsigned flags, sp
                          pool->allocator, out);
     if (err)
         buffer_release(buffer);
+    pool_hear_calls(pool);
     return err;
 }
 

@@ -18,6 +18,7 @@
 #include "cgroup.h"
 #include "disk.h"
 #include "engine.h"
+#include "governor.h"
 #include "memtier.h"
 #include "page.h"
 #include "spillway/pool.h"
@@ -53,9 +54,12 @@ struct spw_pool {
     char name[64];
     uint64_t id; /* part of every checksum */
 
+    /* Moved under the budget's lock, see ceiling.c; read by anybody. */
+    _Atomic uint64_t budget_bytes;  /* of now */
+    _Atomic uint64_t ceiling_bytes; /* what it may be at most */
+    _Atomic uint64_t window_bytes;  /* of payload in flight at most */
+
     /* Fixed after open. */
-    uint64_t budget_bytes;
-    uint64_t window_bytes;
     enum checksum_mode checksum;
     enum seal_mode seal;
     bool strict;
@@ -72,6 +76,11 @@ struct spw_pool {
     _Atomic bool calm;        /* see budget_look() */
     _Atomic bool told_over;   /* that the budget is exceeded: once */
 
+    pthread_mutex_t budget_lock; /* before the buffers'; guards the next two */
+    struct amount asked;         /* what the ceiling was wished to be */
+    uint64_t limit_bytes;        /* the tightest limit when last looked at */
+    char root[256];              /* before /proc and /sys, in tests */
+
     pthread_mutex_t lock;    /* guards the state of runs, and all below */
     pthread_cond_t progress; /* something was written, read or freed */
     struct run *held_first, *held_last;
@@ -81,6 +90,7 @@ struct spw_pool {
     bool fallback_taken;
 
     struct buffers buffers;
+    struct governor governor;
 };
 
 /* As spw_pool_open(), over a given operating system; `root` prefixes /proc and /sys in tests. */
@@ -95,10 +105,18 @@ static inline bool pool_in_child(const struct spw_pool *pool)
     return guard_is_child(&pool->guard);
 }
 
-/* Whether the caller is inside a callback on an I/O thread, which must not wait for I/O. */
+/* Whether the caller is inside a callback on a thread of the pool's, which must not wait for I/O.
+ */
 static inline bool pool_on_engine(const struct spw_pool *pool)
 {
-    return pool->engine && engine_on_thread(pool->engine);
+    return (pool->engine && engine_on_thread(pool->engine)) || governor_on_thread(&pool->governor);
+}
+
+/* Starts or wakes the governor if somebody called who could not do so. No lock held. */
+static inline void pool_hear_calls(struct spw_pool *pool)
+{
+    if (atomic_load_explicit(&pool->governor.called, memory_order_relaxed))
+        governor_call(&pool->governor);
 }
 
 /* ---- what it tells of itself (report.c) ---- */
@@ -120,11 +138,25 @@ void pool_fallback(void *pool, const char *name);
 
 /* ---- the budget (budget.c) ---- */
 
+static inline uint64_t budget_now(const struct spw_pool *pool)
+{
+    return atomic_load_explicit(&pool->budget_bytes, memory_order_relaxed);
+}
+
+static inline uint64_t budget_window(const struct spw_pool *pool)
+{
+    return atomic_load_explicit(&pool->window_bytes, memory_order_relaxed);
+}
+
 /* Everything resident in queues and pool. */
 uint64_t budget_used(const struct spw_pool *pool);
 
 /* The same without warm memory, which is free for the asking, and without what readers may take. */
 uint64_t budget_used_by_writers(struct spw_pool *pool);
+
+/* The same without what is there for an empty pool as well: the reserve, and what queues report
+ * ahead. */
+uint64_t budget_in_use(const struct spw_pool *pool);
 
 /* Keeps the highest use seen. */
 void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes);
@@ -152,6 +184,13 @@ uint64_t budget_read_room(const struct spw_pool *pool);
 /* The largest run with the present number of queues. */
 size_t budget_run_bytes(const struct spw_pool *pool);
 
+/* The same for any budget and number of queues. */
+size_t budget_bytes_of_runs(uint64_t budget_bytes, unsigned queues);
+
+/* Gives up warm memory where the budget is exceeded; counts, and tells once, where that does not
+ * do. */
+void budget_make_room(struct spw_pool *pool);
+
 /* What may be put in flight now: 0 when no tier accepts a run or the window is full. */
 uint64_t budget_room(struct spw_pool *pool);
 
@@ -164,6 +203,19 @@ int budget_admit(struct spw_pool *pool, uint64_t bytes, unsigned flags, bool wai
 
 /* Waits once for I/O in flight if a writer has to; returns 1 after waiting, else 0. */
 int budget_settle(struct spw_pool *pool, unsigned flags);
+
+/* ---- how large it is (ceiling.c) ---- */
+
+/* Sets the budget at open; `root` as for pool_open_with(). Returns 0, -ENOMEM or -ENAMETOOLONG. */
+int budget_open(struct spw_pool *pool, struct amount asked, const char *root);
+
+/* Moves the budget to `bytes`, or as near as the ceiling and what a pool needs allow. No lock held.
+ */
+void budget_move(struct spw_pool *pool, uint64_t bytes);
+
+/* Reads the limits of the process again, which go to `*limit_bytes`; returns whether the ceiling is
+ * another now. No lock held. */
+bool budget_look_at_limits(struct spw_pool *pool, uint64_t *limit_bytes);
 
 /* Memory was given up: wakes who waits for it. No lock held. */
 void pool_progress(struct spw_pool *pool);

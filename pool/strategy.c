@@ -115,7 +115,7 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
     uint64_t seen = epoch_read(&pool->account.epoch);
     bool calm = budget_is_calm(pool);
     uint64_t used = budget_used_by_writers(pool), mark = budget_spill_mark(pool);
-    limits->budget_bytes = pool->budget_bytes;
+    limits->budget_bytes = budget_now(pool);
     limits->excess_bytes = used > mark ? used - mark : 0;
     limits->run_bytes = budget_run_bytes(pool);
     limits->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
@@ -150,6 +150,11 @@ static int strategy_settle(spw_strategy *strategy, unsigned flags)
     return budget_settle(pool_of(strategy), flags);
 }
 
+static struct spw_governor *strategy_governor(spw_strategy *strategy)
+{
+    return &pool_of(strategy)->governor.governor;
+}
+
 static void strategy_close(spw_strategy *strategy)
 {
     struct spw_pool *pool = pool_of(strategy);
@@ -172,6 +177,7 @@ static const spw_strategy_ops strategy_ops = {
     .settle = strategy_settle,
     .close = strategy_close,
     .adopts = strategy_adopts,
+    .governor = strategy_governor,
 };
 
 int spw_pool_strategy(spw_pool *pool, spw_strategy **out)

@@ -42,6 +42,7 @@ enum fault {
     FAULT_PIPE,
     FAULT_CONNECT,
     FAULT_SEND,
+    FAULT_POLL,
     FAULT_THREAD,
     FAULT_RING_ALLOWED,
     FAULT_RING_READ,  /* a completed read of io_uring; the I/O itself has happened */

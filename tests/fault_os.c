@@ -345,6 +345,14 @@ static ssize_t fault_os_send(int fd, const void *buf, size_t len)
     return os_linux.send(fd, buf, len_allowed(&rule, len));
 }
 
+static int fault_os_poll(struct pollfd *fds, unsigned count, uint64_t timeout_ns)
+{
+    struct rule rule = script_call(
+        FAULT_POLL, (struct fault_args){.len = count, .offset = timeout_ns, .start = fds});
+
+    return rule.effect == EFFECT_FAIL ? rule.err : os_linux.poll(fds, count, timeout_ns);
+}
+
 static int fault_os_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 {
     struct rule rule = script_call(FAULT_THREAD, (struct fault_args){.start = argument});
@@ -402,6 +410,7 @@ const struct os fault_os = {
     .pipe = fault_os_pipe,
     .connect = fault_os_connect,
     .send = fault_os_send,
+    .poll = fault_os_poll,
     .thread = fault_os_thread,
     .ring_allowed = fault_os_ring_allowed,
     .ring_result = fault_os_ring_result,

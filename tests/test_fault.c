@@ -98,6 +98,7 @@ Test(fault, every_call_can_fail)
 {
     int fds[2];
     struct os_fs fs;
+    struct os_stat file;
     struct os_dio dio;
     uint64_t limit;
     pthread_t thread;
@@ -118,6 +119,7 @@ Test(fault, every_call_can_fail)
     cr_assert_eq(fault_os.fallocate(0, 0, 0, 1), -EXDEV);
     cr_assert_eq(fault_os.ftruncate(0, 1), -EXDEV);
     cr_assert_eq(fault_os.fcntl(0, F_GETFL, 0), -EXDEV);
+    cr_assert_eq(fault_os.fstat(0, &file), -EXDEV);
     cr_assert_eq(fault_os.fstatfs(0, &fs), -EXDEV);
     cr_assert_eq(fault_os.dio_align(0, &dio), -EXDEV);
     cr_assert_eq(fault_os.fadvise(0, 0, 1, POSIX_FADV_WILLNEED), -EXDEV);
@@ -132,6 +134,9 @@ Test(fault, every_call_can_fail)
     cr_assert_eq(fault_os.limit(RLIMIT_NOFILE, &limit), -EXDEV);
     cr_assert_eq(fault_os.eventfd(0, 0), -EXDEV);
     cr_assert_eq(fault_os.pipe(fds, 0), -EXDEV);
+    cr_assert_eq(fault_os.connect("/"), -EXDEV);
+    cr_assert_eq(fault_os.send(-1, buf, 1), -EXDEV);
+    cr_assert_eq(fault_os.poll(NULL, 0, 0), -EXDEV);
     cr_assert_eq(fault_os.thread(&thread, NULL, NULL), -EXDEV);
     cr_assert_eq(fault_os.ring_allowed(), -EXDEV);
     cr_assert_eq(fault_os.ring_result('r', 5), -EXDEV);

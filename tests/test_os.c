@@ -28,6 +28,22 @@ static const char *scratch_dir(void)
     return dir != NULL ? dir : "/var/tmp";
 }
 
+Test(os, poll_waits_for_a_time_or_a_descriptor)
+{
+    int event_fd = os_linux.eventfd(0, EFD_CLOEXEC);
+    struct pollfd fds[2] = {{.fd = event_fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+    uint64_t from_ns = os_linux.clock_ns();
+
+    cr_assert_eq(os_linux.poll(fds, 2, 0), 0);
+    cr_assert_eq(os_linux.poll(fds, 2, 2000000), 0);
+    cr_assert_geq(os_linux.clock_ns() - from_ns, 2000000);
+    cr_assert_eq(os_linux.write(event_fd, &(uint64_t){1}, 8), 8);
+    cr_assert_eq(os_linux.poll(fds, 2, UINT64_MAX), 1);
+    cr_assert_eq(fds[0].revents, POLLIN);
+    cr_assert_eq(os_linux.poll(NULL, 1, 0), -EFAULT);
+    os_close(&os_linux, event_fd);
+}
+
 Test(os, files)
 {
     char path[4096], buf[8] = {0};

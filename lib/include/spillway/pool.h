@@ -2,6 +2,7 @@
 #ifndef SPILLWAY_POOL_H
 #define SPILLWAY_POOL_H
 
+#include "governor.h"
 #include "log.h"
 #include "options.h"
 #include "queue.h"
@@ -124,6 +125,29 @@ SPILLWAY_API uint64_t spw_pool_trim(spw_pool *pool);
  * tiers), -ENOMEM or -EOWNERDEAD.
  */
 SPILLWAY_API int spw_pool_demote(spw_pool *pool, uint64_t bytes, uint64_t *started_bytes);
+
+/** The pool's governor (governor.h), which lives as long as the pool. */
+SPILLWAY_API spw_governor *spw_pool_governor(spw_pool *pool);
+
+/**
+ * Sets the budget anew, as the option `memory` does at spw_pool_open() and bounded by the same
+ * limits; what regulators had made of the one before is over, and they look again. Memory that is
+ * too much now is given up as fast as tiers and readers take it. Returns 0, -EINVAL (less than
+ * 1 MiB) or -EOWNERDEAD.
+ */
+SPILLWAY_API int spw_pool_set_budget(spw_pool *pool, uint64_t bytes);
+
+/** So many decisions a pool remembers. */
+#define SPILLWAY_DECISIONS_KEPT 64
+
+/**
+ * What the governor and its regulators have decided, oldest first: of the decisions that are
+ * remembered those numbered `from` and up, at most `count`. Of the array `out` the caller sets
+ * `size` in the first member; it holds for all. Returns how many were filled in, -EINVAL (a size
+ * that this library does not know) or -EOWNERDEAD.
+ */
+SPILLWAY_API long spw_pool_decisions(const spw_pool *pool, uint64_t from, spw_decision *out,
+                                     size_t count);
 
 /** Fills in `*stats` (see stats.h). Returns 0, -EINVAL (a size that this library does not know) or
  * -EOWNERDEAD. */

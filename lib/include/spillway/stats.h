@@ -97,7 +97,10 @@ extern "C" {
     X(read_request_bytes, gauge, "larger reads are split; 0: they are not")                        \
     X(read_calibrated, gauge, "1: both were measured here; 0: they are defaults or settings")      \
     X(reported_ahead_bytes, gauge,                                                                 \
-      "of resident_foreign_bytes: up to so much is there only for queues to go up and down")
+      "of resident_foreign_bytes: up to so much is there only for queues to go up and down")       \
+    X(budget_ceiling_bytes, gauge, "what the budget may be moved up to")                           \
+    X(decisions_total, counter, "decisions over all queues, by whomever")                          \
+    X(governor_wakeups_total, counter, "times that the governor's thread looked")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 

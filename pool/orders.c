@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* What a regulator sees, and what becomes of what it wants. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../lib/growable.h"
+#include "governor.h"
+#include "pool.h"
+
+#define COUNTER(pool, name) atomic_load_explicit(&(pool)->counters->name, memory_order_relaxed)
+
+void outlook_fill(struct spw_pool *pool, spw_outlook *out)
+{
+    out->size = sizeof(*out);
+    out->now_ns = pool->os->clock_ns();
+    out->budget_bytes = budget_now(pool);
+    out->ceiling_bytes = atomic_load_explicit(&pool->ceiling_bytes, memory_order_relaxed);
+    out->used_bytes = budget_used(pool);
+    out->warm_bytes = buffers_used(&pool->buffers, USE_WARM);
+    out->in_flight_bytes = counters_sum(COUNTER(pool, in_flight_bytes));
+    if (pool->memtier) {
+        struct memtier_info info;
+        memtier_info(pool->memtier, &info);
+        out->memory_tier_bytes = info.stored_bytes;
+        out->memory_tier_capacity_bytes = info.capacity_bytes;
+    }
+    if (pool->disk) {
+        struct disk_info info;
+        disk_info(pool->disk, &info);
+        out->disk_bytes = info.stored_bytes;
+        out->disk_limit_bytes = info.limit_bytes;
+    }
+    out->spilled_bytes_total = COUNTER(pool, spilled_bytes_total);
+    out->fetched_bytes_total = COUNTER(pool, fetched_bytes_total);
+    out->late_runs_total = COUNTER(pool, late_runs_total);
+    out->writer_wait_ns_total = COUNTER(pool, writer_wait_ns_total);
+    out->reader_wait_ns_total = COUNTER(pool, reader_wait_ns_total);
+    out->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
+}
+
+/* ---- decisions ---- */
+
+static void text_put(char *to, size_t capacity, const char *from)
+{
+    snprintf(to, capacity, "%s", from);
+}
+
+static void decision_note(struct governor *governor, const char *name, const char *action,
+                          const char *reason, uint64_t budget_before_bytes, uint64_t spill_bytes)
+{
+    struct spw_pool *pool = governor->pool;
+    spw_decision decision = {.size = sizeof(decision),
+                             .time_ns = pool->os->clock_ns(),
+                             .budget_before_bytes = budget_before_bytes,
+                             .budget_bytes = budget_now(pool),
+                             .used_bytes = budget_used(pool),
+                             .spill_bytes = spill_bytes};
+    text_put(decision.regulator, sizeof(decision.regulator), name);
+    text_put(decision.action, sizeof(decision.action), action);
+    text_put(decision.reason, sizeof(decision.reason), reason);
+    decisions_add(&governor->decisions, &decision);
+    pool_count(pool, decisions_total, 1);
+    log_line(&pool->log, SPILLWAY_LOG_DEBUG, "%s: %s: %s (budget %llu bytes, %llu in use)",
+             decision.regulator, decision.action, decision.reason,
+             (unsigned long long)decision.budget_bytes, (unsigned long long)decision.used_bytes);
+}
+
+void governor_note(struct governor *governor, const char *action, uint64_t before_bytes,
+                   const char *format, ...)
+{
+    char reason[sizeof(((spw_decision *)NULL)->reason)];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof(reason), format, arguments);
+    va_end(arguments);
+    decision_note(governor, "governor", action, reason, before_bytes, 0);
+}
+
+/* ---- orders ---- */
+
+void orders_carry_out(struct governor *governor, const char *name, const spw_orders *orders)
+{
+    struct spw_pool *pool = governor->pool;
+    uint64_t before_bytes = budget_now(pool);
+    if (orders->budget_bytes != SPILLWAY_KEEP)
+        budget_move(pool, orders->budget_bytes);
+    if (orders->trim_bytes > 0)
+        buffers_trim(&pool->buffers, orders->trim_bytes);
+    if (orders->action)
+        decision_note(governor, name, orders->action, orders->reason, before_bytes,
+                      orders->spill_bytes);
+}
