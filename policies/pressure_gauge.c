@@ -3,9 +3,8 @@
 
 static void begin_window(struct gauge *gauge, uint64_t total_us, uint64_t now_ns)
 {
-    gauge->total_us = total_us;
+    gauge->window_us = total_us;
     gauge->at_ns = now_ns;
-    gauge->doubt_until_ns = 0;
 }
 
 void gauge_begin(struct gauge *gauge, uint64_t stall_us, uint64_t window_ns, uint64_t total_us,
@@ -13,67 +12,46 @@ void gauge_begin(struct gauge *gauge, uint64_t stall_us, uint64_t window_ns, uin
 {
     gauge->stall_us = stall_us;
     gauge->window_ns = window_ns;
+    gauge->event_us = total_us;
     gauge->began = false;
     begin_window(gauge, total_us, now_ns);
 }
 
-/* A total that went back is a file that somebody has replaced: the window begins anew. */
-static bool went_back(struct gauge *gauge, uint64_t total_us, uint64_t now_ns)
+static bool is_believed(const struct gauge *gauge, uint64_t total_us)
 {
-    if (total_us >= gauge->total_us)
-        return false;
-    begin_window(gauge, total_us, now_ns);
-    return true;
+    uint64_t growth = total_us - gauge->event_us;
+
+    return growth > 0 && (gauge->began || growth >= gauge->stall_us);
 }
 
-static bool count(struct gauge *gauge, uint64_t total_us, uint64_t now_ns)
+/* A window that was read late is longer, and needs as much more. */
+static bool is_reached(const struct gauge *gauge, uint64_t total_us, uint64_t span_ns)
 {
-    gauge->began = true;
-    begin_window(gauge, total_us, now_ns);
-    return true;
-}
+    uint64_t growth = total_us - gauge->window_us;
 
-bool gauge_woken(struct gauge *gauge, bool woken, uint64_t total_us, uint64_t now_ns)
-{
-    uint64_t growth;
-
-    if (went_back(gauge, total_us, now_ns))
-        return false;
-    growth = total_us - gauge->total_us;
-    if (gauge->began && woken && growth == 0)
-        return now_ns - gauge->at_ns < GAUGE_LAG_NS;
-    if (gauge->began)
-        return woken && count(gauge, total_us, now_ns);
-    if (woken && gauge->doubt_until_ns == 0)
-        gauge->doubt_until_ns = now_ns + GAUGE_LAG_NS;
-    if (gauge->doubt_until_ns == 0)
-        return false;
-    if (growth > 0 && growth >= gauge->stall_us)
-        return count(gauge, total_us, now_ns);
-    if (now_ns >= gauge->doubt_until_ns)
-        begin_window(gauge, total_us, now_ns);
-    return false;
-}
-
-bool gauge_polled(struct gauge *gauge, uint64_t total_us, uint64_t now_ns)
-{
-    uint64_t growth, span_ns;
-
-    if (went_back(gauge, total_us, now_ns))
-        return false;
-    growth = total_us - gauge->total_us;
-    span_ns = now_ns - gauge->at_ns;
     if (span_ns < gauge->window_ns)
         span_ns = gauge->window_ns;
-    if (growth > 0 && (unsigned __int128)growth * gauge->window_ns >=
-                          (unsigned __int128)gauge->stall_us * span_ns)
-        return count(gauge, total_us, now_ns);
-    if (now_ns - gauge->at_ns >= gauge->window_ns)
-        begin_window(gauge, total_us, now_ns);
-    return false;
+    return growth > 0 && (unsigned __int128)growth * gauge->window_ns >=
+                             (unsigned __int128)gauge->stall_us * span_ns;
 }
 
-bool gauge_doubts(const struct gauge *gauge)
+bool gauge_read(struct gauge *gauge, bool woken, uint64_t total_us, uint64_t now_ns)
 {
-    return gauge->doubt_until_ns != 0;
+    uint64_t span_ns = now_ns - gauge->at_ns;
+    bool event;
+
+    /* Somebody has replaced the file. */
+    if (total_us < gauge->window_us || total_us < gauge->event_us) {
+        gauge->event_us = total_us;
+        begin_window(gauge, total_us, now_ns);
+        return false;
+    }
+    event = (woken && is_believed(gauge, total_us)) || is_reached(gauge, total_us, span_ns);
+    if (event) {
+        gauge->event_us = total_us;
+        gauge->began = true;
+    }
+    if (event || span_ns >= gauge->window_ns)
+        begin_window(gauge, total_us, now_ns);
+    return event;
 }

@@ -73,11 +73,8 @@ static int read_watched(struct pressure_source *source, short revents,
     reading->has_memory = true;
     total_us =
         source->watch.armed.full ? reading->memory.full.total_us : reading->memory.some.total_us;
-    if (way == PRESSURE_TRIGGER)
-        reading->event |= gauge_woken(&source->gauge, !broken && (revents & POLLPRI) != 0, total_us,
-                                      reading->now_ns);
-    else
-        reading->event |= gauge_polled(&source->gauge, total_us, reading->now_ns);
+    reading->event |=
+        gauge_read(&source->gauge, !broken && (revents & POLLPRI) != 0, total_us, reading->now_ns);
     return 0;
 }
 

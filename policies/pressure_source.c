@@ -10,11 +10,9 @@
 #include "../lib/text.h"
 #include "pressure_impl.h"
 
-/* Of polling: the kernel's own texts change once in 2 s. */
+/* Of polling. */
 #define INTERVAL_MAX_NS UINT64_C(1000000000)
 #define INTERVAL_MIN_NS UINT64_C(50000000)
-/* While it is not clear whether an event was one. */
-#define INTERVAL_DOUBT_NS UINT64_C(250000000)
 
 static const char *const names[] = {[PRESSURE_OPTION] = "option",
                                     [PRESSURE_SYSTEMD] = "systemd",
@@ -362,8 +360,6 @@ uint64_t pressure_source_interval_ns(const struct pressure_source *source)
 
     if (!source->settled)
         return INTERVAL_MAX_NS;
-    if (source->watch.way == PRESSURE_TRIGGER)
-        return gauge_doubts(&source->gauge) ? INTERVAL_DOUBT_NS : 0;
     if (source->watch.way != PRESSURE_POLLED)
         return 0;
     half_ns = source->gauge.window_ns / 2;

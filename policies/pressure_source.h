@@ -58,8 +58,8 @@ struct pressure_source_config {
 
 /*
  * `has_` says whether the file behind a part could be read. Totals of two readings can be
- * subtracted only where `generation` is the same. The kernel brings the totals that it shows up to
- * date once in two seconds.
+ * subtracted only where `generation` is the same. The kernel brings averages up to date once in two
+ * seconds, totals with each reading.
  */
 struct pressure_reading {
     uint64_t now_ns; /* when it was read, clock of the seam */

@@ -175,8 +175,6 @@ static void arm_or_poll(struct watch *watch)
         os_close(watch->os, fd);
     }
     watch->armed = (struct psi_trigger){.stall_us = wish->stall_us, .window_us = wish->window_us};
-    /* What it shows is two seconds old, whoever reads it. */
-    whole_periods(&watch->armed.stall_us, &watch->armed.window_us);
 }
 
 static int open_file(struct watch *watch, struct psi_text *text)
@@ -185,18 +183,19 @@ static int open_file(struct watch *watch, struct psi_text *text)
     const struct watch_wish *wish = watch->wish;
     int fd = open_kind(os, watch->path, O_RDONLY, S_IFREG), rc;
     struct os_fs fs;
+    bool kernel;
 
     if (fd < 0)
         return fd;
     rc = read_pressure(os, fd, text);
-    watch->kernel = os->fstatfs(fd, &fs) == 0 &&
-                    (fs.type == PROC_SUPER_MAGIC || fs.type == CGROUP2_SUPER_MAGIC);
+    kernel = os->fstatfs(fd, &fs) == 0 &&
+             (fs.type == PROC_SUPER_MAGIC || fs.type == CGROUP2_SUPER_MAGIC);
     os_close(os, fd);
     if (rc < 0)
         return rc;
     watch->way = PRESSURE_POLLED;
     watch->armed = (struct psi_trigger){.stall_us = wish->stall_us, .window_us = wish->window_us};
-    if (watch->kernel)
+    if (kernel)
         arm_or_poll(watch);
     return 0;
 }

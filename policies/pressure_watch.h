@@ -28,7 +28,6 @@ struct watch {
     const char *path;
     enum pressure_way way;
     int fd;                   /* of a trigger or messages */
-    bool kernel;              /* its text is the kernel's own */
     bool socket, read_only;   /* messages: what they come through */
     bool echo;                /* the message went into a FIFO that we read, too */
     size_t sent;              /* of the message */
