@@ -5,6 +5,8 @@
 PACKAGES_BUILD := libc6-dev pkg-config libnuma-dev liburing-dev libxxhash-dev liblz4-dev libzstd-dev
 PACKAGES_CHECK := libcriterion-dev libseccomp-dev g++ e2fsprogs util-linux strace procps
 PACKAGES_CI := valgrind clang clang-format
+# What clang needs to link fuzzers: `make fuzz` says so where that cannot be had.
+PACKAGES_FUZZ := clang libclang-rt-dev
 # For plots, and to stand beside: `make bench` goes on without what cannot be had, and says so.
 PACKAGES_BENCH := gnuplot-nox mbuffer strace linux-perf
 
@@ -32,6 +34,8 @@ JOBS ?= 2
 SPILLWAY_TEST_SCALE ?= 100
 # How long each part of check-soak takes, in seconds.
 SOAK_S ?= 20
+# How long each fuzzer runs, in seconds.
+FUZZ_S ?= 10
 # For a sanitizer build: the list given to -fsanitize. PLAIN=1 builds tests without Criterion.
 SANITIZE ?=
 PLAIN ?= 0
@@ -274,6 +278,33 @@ check-valgrind: ## the suites under valgrind's memcheck
 	    $(AGAIN) PLAIN=1 \
 	    RUNNER='valgrind -q --leak-check=full --errors-for-leak-kinds=definite,possible --error-exitcode=99 --fair-sched=yes' \
 	    check-run
+
+# --- fuzzing -------------------------------------------------------------------------------------
+# tests/fuzz/NAME.c hands inputs to tests/fuzz_NAME.c, which says what must hold for all of them; so
+# does the suite test_NAME.c, with inputs of its own making, where there is no clang.
+FUZZ_NAMES := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/*.c)))
+FUZZERS := $(addprefix $(BUILD)/fuzz/,$(FUZZ_NAMES))
+FUZZ_CLANG ?= clang
+can_fuzz = echo 'int LLVMFuzzerTestOneInput(const char *, unsigned long);int \
+    LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return !d && n; }' | \
+    $(FUZZ_CLANG) -x c -fsanitize=fuzzer,address,undefined -o /dev/null - >/dev/null 2>&1
+
+$(FUZZERS): $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/tests/fuzz_%.o $(INTERNAL)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(TEST_CFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+.PHONY: fuzz fuzz-run
+fuzz: ## what reads foreign text is fed with made-up text for FUZZ_S=10 seconds each (needs clang)
+	@sh tests/deps.sh $(PACKAGES_BUILD)
+	@$(can_fuzz) || sh tests/deps.sh $(PACKAGES_FUZZ) || true
+	@+if $(can_fuzz); then \
+	    $(AGAIN) BUILD=$(BUILD)/fuzz CC=$(FUZZ_CLANG) SANITIZE=address,undefined \
+	        CFLAGS='-O1 -g -fsanitize=fuzzer-no-link' fuzz-run; \
+	else echo "no $(FUZZ_CLANG) here that can link a fuzzer"; echo "0 passed, 0 failed, 1 skipped"; fi
+
+fuzz-run: $(FUZZERS)
+	@BUILD='$(BUILD)' FUZZ_S='$(FUZZ_S)' bash tests/fuzz.sh $(FUZZ_NAMES)
 
 # --- packages, demo ------------------------------------------------------------------------------
 # Once more, so that a package which was just installed is found.

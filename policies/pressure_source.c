@@ -292,8 +292,10 @@ static void decode_message(struct pressure_source *source, const char *text)
 int pressure_source_open(const struct pressure_source_config *config, struct pressure_source **out)
 {
     const spw_allocator *allocator = allocator_or_default(config->allocator);
+    const char *path = config->explicit_path;
+    const char *option = path != NULL && strcmp(path, "auto") == 0 ? NULL : path;
     size_t size_bytes = sizeof(struct pressure_source) + text_bytes(config->root) +
-                        text_bytes(config->watch) + text_bytes(config->explicit_path);
+                        text_bytes(config->watch) + text_bytes(option);
     struct pressure_source *source;
     char *texts;
     int rc;
@@ -310,7 +312,7 @@ int pressure_source_open(const struct pressure_source_config *config, struct pre
     texts = (char *)(source + 1);
     source->root = keep(&texts, config->root);
     source->systemd = keep(&texts, config->watch);
-    source->option = keep(&texts, config->explicit_path);
+    source->option = keep(&texts, option);
     source->wish.stall_us = config->stall_ns / NS_PER_US;
     source->wish.window_us = config->window_ns / NS_PER_US;
     source->systemd_wish.stall_us = source->wish.stall_us;

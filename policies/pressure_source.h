@@ -50,7 +50,7 @@ struct pressure_source_config {
     const char *root;               /* before /proc and mount points, in tests; NULL: "" */
     const char *watch;              /* text of MEMORY_PRESSURE_WATCH; NULL or "": not set */
     const char *write;              /* text of MEMORY_PRESSURE_WRITE; NULL or "": not set */
-    const char *explicit_path;      /* a path, "off", or NULL for the order above from systemd on */
+    const char *explicit_path;      /* a path, "off", or NULL, "" or "auto": what comes behind it */
     /* An event means: some task waited for memory for stall_ns within window_ns. Where the kernel
      * allows only windows of whole 2 s (without CAP_SYS_RESOURCE), both grow in proportion. */
     uint64_t stall_ns, window_ns;

@@ -144,16 +144,18 @@ static bool parse_pair(struct span word, struct psi_line *line, unsigned *has)
     return parse_average(value, average);
 }
 
+/* At least one: a line without is one that was cut off. */
 static bool parse_pairs(struct span rest, struct psi_line *out, unsigned *has)
 {
     struct span word;
+    unsigned pairs = 0;
 
     *has = 0;
-    while (next_word(&rest, &word)) {
+    for (; next_word(&rest, &word); pairs++) {
         if (!parse_pair(word, out, has))
             return false;
     }
-    return true;
+    return pairs > 0;
 }
 
 int psi_parse(const char *text, size_t len, struct psi_text *out)
