@@ -14,6 +14,10 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../lib/alloc.h"
@@ -178,6 +182,50 @@ Test(os, pipe)
     cr_assert_eq(os_linux.read(fds[0], &byte, 1), 0);
     cr_assert_eq(os_linux.close(fds[0]), 0);
     cr_assert_eq(os_linux.pipe(fds, -1), -EINVAL);
+}
+
+Test(os, fstat)
+{
+    struct os_stat st;
+    int fd = os_linux.open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(os_linux.fstat(fd, &st), 0);
+    cr_assert(S_ISCHR(st.mode));
+    cr_assert_eq(st.special, (uint64_t)makedev(1, 3));
+    cr_assert_eq(os_linux.close(fd), 0);
+    cr_assert_eq(os_linux.fstat(fd, &st), -EBADF);
+}
+
+Test(os, connect_and_send)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char path[sizeof(address.sun_path) + 1], byte = 0;
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fd, peer;
+
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/spillway-os-%d.socket",
+                   scratch_dir(), (int)getpid());
+    if (bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0)
+        test_skip("no socket in %s", scratch_dir());
+    cr_assert_eq(os_linux.connect(address.sun_path), -ECONNREFUSED);
+    cr_assert_eq(listen(listener, 1), 0);
+    fd = os_linux.connect(address.sun_path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(os_linux.unlink(address.sun_path), 0);
+    cr_assert_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    cr_assert_eq(os_linux.read(fd, &byte, 1), -EAGAIN);
+    peer = accept(listener, NULL, NULL);
+    cr_assert_geq(peer, 0);
+    cr_assert_eq(os_linux.send(fd, "x", 1), 1);
+    cr_assert_eq(os_linux.read(peer, &byte, 1), 1);
+    cr_assert_eq(os_linux.close(peer), 0);
+    cr_assert_eq(os_linux.send(fd, "x", 1), -EPIPE); /* and no signal */
+    cr_assert_eq(os_linux.close(fd), 0);
+    cr_assert_eq(os_linux.close(listener), 0);
+    cr_assert_eq(os_linux.connect(address.sun_path), -ENOENT);
+    memset(path, 'x', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    cr_assert_eq(os_linux.connect(path), -ENAMETOOLONG);
 }
 
 Test(os, eventfd)
