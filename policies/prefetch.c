@@ -30,6 +30,8 @@ static uint64_t prefetch_budget(const struct prefetch *prefetch)
     spw_limits limits = {.size = sizeof(limits), .queues = 1};
     if (prefetch->limits)
         prefetch->limits(prefetch->limits_context, &limits);
+    if (limits.prefetch_bytes > 0)
+        return limits.prefetch_bytes;
     uint64_t share = scaled_head_reserve(&limits);
     return share < UINT64_MAX - limits.read_ahead_bytes ? share + limits.read_ahead_bytes
                                                         : UINT64_MAX;

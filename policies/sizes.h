@@ -40,7 +40,8 @@ static inline uint64_t scaled_head_reserve(const spw_limits *limits)
 
 static inline uint64_t scaled_threshold(const spw_limits *limits)
 {
-    return scaled(limits, 2, THRESHOLD_MAX_BYTES);
+    return limits->threshold_bytes > 0 ? limits->threshold_bytes
+                                       : scaled(limits, 2, THRESHOLD_MAX_BYTES);
 }
 
 #endif

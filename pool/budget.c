@@ -142,11 +142,37 @@ size_t budget_run_bytes(const struct spw_pool *pool)
                                 atomic_load_explicit(&pool->queues, memory_order_relaxed));
 }
 
+bool pool_disk_accepts(struct spw_pool *pool, uint64_t bytes)
+{
+    if (!pool->disk)
+        return false;
+    if (atomic_load_explicit(&pool->disk_held, memory_order_relaxed) &&
+        budget_used_by_writers(pool) <= budget_wait_mark(pool))
+        return false;
+    return disk_may_accept(pool->disk, bytes);
+}
+
+void pool_hold_disk(struct spw_pool *pool, bool hold)
+{
+    if (atomic_exchange(&pool->disk_held, hold) == hold)
+        return;
+    atomic_store_explicit(&pool->counters->disk_held, hold, memory_order_relaxed);
+    if (hold) {
+        pool_count(pool, disk_held_total, 1);
+        log_line(&pool->log, SPILLWAY_LOG_INFO,
+                 "the disk is held back: only what writers would have to wait for goes there");
+        return;
+    }
+    log_line(&pool->log, SPILLWAY_LOG_INFO, "the disk is held back no longer");
+    epoch_advance(&pool->account.epoch);
+    pool_room_freed(pool);
+}
+
 bool pool_accepts(struct spw_pool *pool)
 {
     size_t run_bytes = budget_run_bytes(pool);
     return (pool->memtier && memtier_may_accept(pool->memtier, run_bytes)) ||
-           (pool->disk && disk_may_accept(pool->disk, run_bytes));
+           pool_disk_accepts(pool, run_bytes);
 }
 
 uint64_t budget_room(struct spw_pool *pool)

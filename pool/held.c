@@ -74,8 +74,7 @@ static bool run_may_fit(struct run *run)
     struct spw_pool *pool = run->pool;
     uint64_t region = run_region_bytes(run);
     return (pool->memtier && memtier_may_accept(pool->memtier, run_total_bytes(run))) ||
-           (pool->disk &&
-            disk_may_accept(pool->disk, region < RUN_MAX_BYTES ? region : RUN_MAX_BYTES));
+           pool_disk_accepts(pool, region < RUN_MAX_BYTES ? region : RUN_MAX_BYTES);
 }
 
 void pool_retry_held(struct spw_pool *pool)

@@ -79,6 +79,19 @@ void governor_note(struct governor *governor, const char *action, uint64_t befor
 
 /* ---- orders ---- */
 
+/* Sizes that policies are to take, as far as these say something. */
+static void sizes_order(struct spw_pool *pool, const spw_orders *orders)
+{
+    bool threshold =
+        orders->threshold_bytes != SPILLWAY_KEEP &&
+        atomic_exchange(&pool->threshold_bytes, orders->threshold_bytes) != orders->threshold_bytes;
+    bool prefetch =
+        orders->prefetch_bytes != SPILLWAY_KEEP &&
+        atomic_exchange(&pool->prefetch_bytes, orders->prefetch_bytes) != orders->prefetch_bytes;
+    if (threshold || prefetch)
+        epoch_advance(&pool->account.epoch);
+}
+
 void orders_carry_out(struct governor *governor, const char *name, const spw_orders *orders)
 {
     struct spw_pool *pool = governor->pool;
@@ -87,6 +100,9 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
         budget_move(pool, orders->budget_bytes);
     if (orders->trim_bytes > 0)
         buffers_trim(&pool->buffers, orders->trim_bytes);
+    if (orders->hold_disk >= 0)
+        pool_hold_disk(pool, orders->hold_disk > 0);
+    sizes_order(pool, orders);
     if (orders->action)
         decision_note(governor, name, orders->action, orders->reason, before_bytes,
                       orders->spill_bytes);

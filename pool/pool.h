@@ -59,6 +59,10 @@ struct spw_pool {
     _Atomic uint64_t ceiling_bytes; /* what it may be at most */
     _Atomic uint64_t window_bytes;  /* of payload in flight at most */
 
+    /* Orders of the governor's; 0: none. */
+    _Atomic uint64_t threshold_bytes, prefetch_bytes;
+    _Atomic bool disk_held; /* nothing goes to disk unless writers would have to wait */
+
     /* Fixed after open. */
     enum checksum_mode checksum;
     enum seal_mode seal;
@@ -196,6 +200,12 @@ uint64_t budget_room(struct spw_pool *pool);
 
 /* Whether some tier may take a run now. */
 bool pool_accepts(struct spw_pool *pool);
+
+/* Whether the disk tier may take so much now. */
+bool pool_disk_accepts(struct spw_pool *pool, uint64_t bytes);
+
+/* Holds the disk back, or no longer. No lock held. */
+void pool_hold_disk(struct spw_pool *pool, bool hold);
 
 /* Waits, or says why not, until `bytes` more fit below the wait mark; flags as in extend. Returns
  * 0, -EAGAIN or -ENOSPC. */

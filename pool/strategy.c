@@ -127,6 +127,10 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
         return;
     limits->stuck_bytes = budget_stuck(pool, used);
     limits->read_ahead_bytes = budget_read_room(pool);
+    if (limits->size < GROWABLE_END(spw_limits, prefetch_bytes))
+        return;
+    limits->threshold_bytes = atomic_load_explicit(&pool->threshold_bytes, memory_order_relaxed);
+    limits->prefetch_bytes = atomic_load_explicit(&pool->prefetch_bytes, memory_order_relaxed);
 }
 
 static uint64_t strategy_room(spw_strategy *strategy)

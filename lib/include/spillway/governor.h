@@ -61,9 +61,11 @@ typedef struct spw_orders {
     uint64_t spill_bytes;    /**< so much is spilled, what is needed last first; 0: nothing */
     uint64_t spill_older_ns; /**< what has been resident for longer is spilled; SPILLWAY_NEVER */
     int hold_disk; /**< 1: nothing more goes to disk, 0: it may again, -1: no order. The budget
-                      still holds: over it, spilling goes on */
-    uint64_t threshold_bytes; /**< for queues whose threshold is automatic; SPILLWAY_KEEP */
-    uint64_t prefetch_bytes;  /**< for queues whose prefetch is automatic; SPILLWAY_KEEP */
+                      still holds: where writers would have to wait, spilling goes on */
+    /** For queues whose threshold, or prefetch, is automatic: SPILLWAY_KEEP; 0: it follows from the
+     * budget again. */
+    uint64_t threshold_bytes;
+    uint64_t prefetch_bytes;
     /**
      * When to look again, CLOCK_MONOTONIC: at this time, while something is resident; and at this
      * one in any case. Both SPILLWAY_NEVER: only once a descriptor reports something.

@@ -20,7 +20,8 @@ extern "C" {
  */
 typedef struct spw_threshold_config {
     size_t size;                 /**< sizeof(spw_threshold_config) */
-    uint64_t threshold_bytes;    /**< SPILLWAY_AUTO: min(256 MiB, budget / 2n), n the open queues */
+    uint64_t threshold_bytes;    /**< SPILLWAY_AUTO: as a regulator orders, else
+                                      min(256 MiB, budget / 2n), n the open queues */
     uint64_t head_reserve_bytes; /**< SPILLWAY_AUTO: min(64 MiB, budget / 4n) */
     const spw_allocator *allocator;
 } spw_threshold_config;
@@ -39,9 +40,9 @@ SPILLWAY_API int spw_threshold_open(spw_strategy *strategy, const spw_threshold_
  * is not loaded. A failed fetch puts the handle back and stops.
  */
 typedef struct spw_prefetch_config {
-    size_t size; /**< sizeof(spw_prefetch_config) */
-    uint64_t
-        budget_bytes; /**< SPILLWAY_AUTO: min(64 MiB, budget / 4n) of `limits`, 64 MiB without */
+    size_t size;           /**< sizeof(spw_prefetch_config) */
+    uint64_t budget_bytes; /**< SPILLWAY_AUTO: as a regulator orders, else min(64 MiB, budget / 4n)
+                              of `limits`, and what they leave free; 64 MiB without */
     /** Where automatic sizes come from; may be NULL; must outlive the policy. */
     void (*limits)(void *context, spw_limits *limits);
     void *limits_context;

@@ -100,7 +100,9 @@ extern "C" {
       "of resident_foreign_bytes: up to so much is there only for queues to go up and down")       \
     X(budget_ceiling_bytes, gauge, "what the budget may be moved up to")                           \
     X(decisions_total, counter, "decisions over all queues, by whomever")                          \
-    X(governor_wakeups_total, counter, "times that the governor's thread looked")
+    X(governor_wakeups_total, counter, "times that the governor's thread looked")                  \
+    X(disk_held, gauge, "1: nothing goes to disk now unless writers would have to wait")           \
+    X(disk_held_total, counter, "times that the disk was held back")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 

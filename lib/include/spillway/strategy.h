@@ -120,6 +120,10 @@ typedef struct spw_limits {
     uint64_t stuck_bytes;
     /** What a queue may read ahead beyond its own share, since other readers leave it free now. */
     uint64_t read_ahead_bytes;
+    /** What a queue is to take where it has no such size of its own (see spw_orders); 0: what
+     * follows from the rest. */
+    uint64_t threshold_bytes;
+    uint64_t prefetch_bytes;
 } spw_limits;
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
