@@ -76,7 +76,6 @@ void policies_format(const struct option_row *row, const struct settings *settin
 
 /* --- where word of pressure comes from --- */
 
-/* A file that is called auto can be given as ./auto. */
 int pressure_parse(const struct option_row *row, const char *text, struct settings *settings)
 {
     (void)row;
@@ -84,7 +83,7 @@ int pressure_parse(const struct option_row *row, const char *text, struct settin
         text = "auto";
     else if (text_equal(text, "off"))
         text = "off";
-    else if (strchr(text, '/') == NULL || (settings->strict && *text != '/'))
+    else if (*text != '/')
         return -EINVAL;
     memcpy(settings->pressure, text, strlen(text) + 1);
     return 0;

@@ -74,7 +74,7 @@
       OPTIONS_BYTES " of at least 64KiB, or a share of the budget (25%)",                          \
       "how far memory pressure may lower the budget")                                              \
     X(pressure, PRESSURE, pressure, pressure, "auto",                                              \
-      "auto, off, or the path of a pressure file, FIFO or socket",                                 \
+      "auto, off, or the whole path of a pressure file, FIFO or socket",                           \
       "where word of memory pressure comes from; auto is MEMORY_PRESSURE_WATCH, the own cgroup's " \
       "memory.pressure, or /proc/pressure/memory")                                                 \
     X(stall, STALL, stall_ns, stall, "200ms/2s",                                                   \

@@ -47,7 +47,8 @@ typedef struct spw_outlook {
     uint64_t device_read_ns; /**< what reading a run takes at present; 0: not known yet */
     unsigned queues;
     unsigned ready; /**< bit i: descriptor i reported what was watched for, or an error */
-    uint64_t freed_byte_seconds_total; /**< what spilling has kept out of memory, for how long */
+    uint64_t freed_byte_seconds_total;    /**< what spilling has kept out of memory, for how long */
+    short reported[SPILLWAY_WATCHES_MAX]; /**< by descriptor i, as in poll(2) */
 } spw_outlook;
 
 /**

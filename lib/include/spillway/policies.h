@@ -2,7 +2,7 @@
 #ifndef SPILLWAY_POLICIES_H
 #define SPILLWAY_POLICIES_H
 
-#include "coder.h"
+#include "governor.h"
 #include "options.h"
 #include "policy.h"
 
@@ -52,6 +52,90 @@ typedef struct spw_prefetch_config {
 /** `config` NULL: automatic. Returns 0, -EINVAL (a size that this library does not know) or
  * -ENOMEM. */
 SPILLWAY_API int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out);
+
+/*
+ * Policies for a whole pool (governor.h): give each to spw_governor_attach(), which owns it from
+ * then on. A pool has at most one of each.
+ */
+
+/**
+ * The pressure policy: on memory pressure, as the kernel reports it (PSI) or whoever watches it for
+ * us, the budget goes down at once, to a floor at least; warm memory goes back to the kernel and
+ * runs are spilled until the use fits. Without pressure it comes back in steps, whole within 30 s.
+ * While tasks wait for the disk much more than for memory, nothing goes to disk that the budget
+ * does not demand. Where there is no word of pressure the policy does nothing, and says so in its
+ * first decision (spw_pool_decisions()).
+ */
+typedef struct spw_pressure_config {
+    size_t size; /**< sizeof(spw_pressure_config) */
+    /**
+     * The whole path of a pressure file, FIFO or stream socket; "off"; or "auto" or NULL: what
+     * MEMORY_PRESSURE_WATCH and MEMORY_PRESSURE_WRITE say (not in a set-uid program), the own
+     * cgroup's memory.pressure, /proc/pressure/memory, in this order. Copied.
+     */
+    const char *source;
+    uint64_t floor_bytes;   /**< SPILLWAY_AUTO: the next */
+    unsigned floor_percent; /**< of the budget that was set, up to 100; 0: 25 */
+    int strict;             /**< less than was asked for is an error, not a fallback */
+    /** Pressure is that some task waited for memory for so long within the window; 0: 200 ms, 2 s.
+     * Where the kernel allows only windows of whole 2 s, both grow in proportion. */
+    uint64_t stall_ns;
+    uint64_t window_ns;
+    const spw_allocator *allocator;
+} spw_pressure_config;
+
+/**
+ * `config` NULL: all of it automatic. Returns 0, -EINVAL (a size that this library does not know, a
+ * share above 100, a stall longer than its window), -ENOMEM, -EMFILE or -ENFILE; -EOPNOTSUPP with
+ * `strict`: a path from outside cannot be used, no trigger is to be had, or there is no word of
+ * pressure although it was not turned off.
+ */
+SPILLWAY_API int spw_pressure_open(const spw_pressure_config *config, spw_regulator **out);
+
+/**
+ * The periodic policy: every period, while something is in use, what has been resident for
+ * longer than that is spilled, and memory that became free through it goes back to the kernel.
+ */
+typedef struct spw_periodic_config {
+    size_t size;        /**< sizeof(spw_periodic_config) */
+    uint64_t period_ns; /**< 0: 10 s */
+    const spw_allocator *allocator;
+} spw_periodic_config;
+
+/** `config` NULL: automatic. Returns 0, -EINVAL (a size that this library does not know) or
+ * -ENOMEM. */
+SPILLWAY_API int spw_periodic_open(const spw_periodic_config *config, spw_regulator **out);
+
+/**
+ * The manual policy: nothing goes until somebody asks for it, by spw_manual_spill() or by a number
+ * that is written to the descriptor. Then warm memory goes back to the kernel and runs are
+ * spilled, what is needed last first, until so much less is in use. What is asked for meanwhile
+ * adds up.
+ */
+typedef struct spw_manual_config {
+    size_t size; /**< sizeof(spw_manual_config) */
+    const spw_allocator *allocator;
+} spw_manual_config;
+
+/** `config` may be NULL. Returns 0, -EINVAL (a size that this library does not know), -ENOMEM,
+ * -EMFILE or -ENFILE. */
+SPILLWAY_API int spw_manual_open(const spw_manual_config *config, spw_regulator **out);
+
+/** All of it, as a number of MiB for the descriptor. */
+#define SPILLWAY_MANUAL_ALL (UINT64_C(1) << 40)
+
+/**
+ * An event descriptor: write(2) to it a uint64_t, how many MiB are to go, or SPILLWAY_MANUAL_ALL. A
+ * signal handler may do that. It is the policy's own, and closed with it; duplicate it to keep it.
+ * `regulator` NULL, or one that is not of the manual policy: -EINVAL.
+ */
+SPILLWAY_API int spw_manual_fd(const spw_regulator *regulator);
+
+/**
+ * Asks for so many bytes (rounded up to MiB; UINT64_MAX: all) to go, and does not wait. Any thread,
+ * also in a signal handler, while the policy lives. Returns 0 or -EINVAL as above.
+ */
+SPILLWAY_API int spw_manual_spill(const spw_regulator *regulator, uint64_t bytes);
 
 /**
  * The compress policy, for a pool: makes runs smaller with lz4 or zstd on their way to a tier,

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* The pressure policy: reads its source, lets pressure_decide() say what to do, and tells where
+ * word of pressure comes from. */
+#define _GNU_SOURCE 1
+
+#include "pressure.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../lib/alloc.h"
+#include "../lib/growable.h"
+#include "pressure_decide.h"
+#include "words.h"
+
+/* As systemd has them. */
+#define STALL_DEFAULT_NS  UINT64_C(200000000)
+#define WINDOW_DEFAULT_NS UINT64_C(2000000000)
+enum { FLOOR_DEFAULT_PERCENT = 25 };
+
+struct pressure {
+    spw_regulator regulator;
+    struct pressure_source *source;
+    struct pressure_state state;
+    struct amount floor;
+    /* The source as it was told last. */
+    bool told;
+    enum pressure_kind told_kind;
+    enum pressure_way told_way;
+    const spw_allocator *allocator;
+};
+
+static unsigned pressure_watch(spw_regulator *regulator, spw_watch watches[SPILLWAY_WATCHES_MAX])
+{
+    const struct pressure *pressure = (const struct pressure *)regulator;
+    int fd = pressure_source_fd(pressure->source);
+    if (fd < 0)
+        return 0;
+    watches[0] = (spw_watch){.fd = fd, .events = pressure_source_events(pressure->source)};
+    return 1;
+}
+
+/* Where word comes from, and that there is none; once for each source. */
+static void tell_source(struct pressure *pressure, spw_orders *orders)
+{
+    const struct pressure_source *source = pressure->source;
+    enum pressure_kind kind = pressure_source_kind(source);
+    enum pressure_way way = pressure_source_way(source);
+    if (pressure->told && kind == pressure->told_kind && way == pressure->told_way)
+        return;
+    const char *why = pressure_source_why(source), *also = *why ? "; " : "";
+    const char *name = pressure_source_name(source), *path = pressure_source_path(source);
+    if (way == PRESSURE_NONE)
+        orders_note(orders, "off", "no word of pressure: %s", why);
+    else if (way == PRESSURE_MESSAGES)
+        orders_note(orders, "watch", "%s %.80s, messages%s%s", name, path, also, why);
+    else
+        orders_note(orders, "watch", "%s %.80s%s, %s in %s is pressure%s%s", name, path,
+                    way == PRESSURE_POLLED ? ", polled" : "",
+                    show_time(pressure_source_stall_ns(source)).text,
+                    show_time(pressure_source_window_ns(source)).text, also, why);
+    pressure->told = true;
+    pressure->told_kind = kind;
+    pressure->told_way = way;
+}
+
+static void pressure_apply(spw_regulator *regulator, const spw_outlook *outlook, spw_orders *orders)
+{
+    struct pressure *pressure = (struct pressure *)regulator;
+    struct pressure_source *source = pressure->source;
+    struct pressure_reading reading;
+    int err = pressure_source_read(source, outlook->reported[0], &reading);
+    struct pressure_input input = {
+        .reading = err == 0 ? &reading : NULL,
+        .way = pressure_source_way(source),
+        .interval_ns = pressure_source_interval_ns(source),
+        .stall_ns = pressure_source_stall_ns(source),
+        .window_ns = pressure_source_window_ns(source),
+    };
+    pressure_decide(&pressure->state, pressure->floor, &input, outlook, orders);
+    if (orders->action == NULL)
+        tell_source(pressure, orders);
+}
+
+static void pressure_close(spw_regulator *regulator)
+{
+    struct pressure *pressure = (struct pressure *)regulator;
+    pressure_source_close(pressure->source);
+    allocator_release(pressure->allocator, pressure, sizeof(*pressure));
+}
+
+static const spw_regulator_ops pressure_ops = {
+    .size = sizeof(pressure_ops),
+    .name = "pressure",
+    .watch = pressure_watch,
+    .apply = pressure_apply,
+    .close = pressure_close,
+};
+
+static int read_config(const spw_pressure_config *config, spw_pressure_config *known)
+{
+    int err = growable_read(config, PRESSURE_CONFIG_FIRST_BYTES, known, sizeof(*known));
+    if (err)
+        return err;
+    if (known->stall_ns == 0)
+        known->stall_ns = STALL_DEFAULT_NS;
+    if (known->window_ns == 0)
+        known->window_ns = WINDOW_DEFAULT_NS;
+    if (known->floor_percent == 0)
+        known->floor_percent = FLOOR_DEFAULT_PERCENT;
+    return known->floor_percent > 100 ? -EINVAL : 0;
+}
+
+int pressure_open_on(const struct pressure_host *host, const spw_pressure_config *config,
+                     spw_regulator **out)
+{
+    spw_pressure_config known = {.floor_bytes = SPILLWAY_AUTO};
+    int err = read_config(config, &known);
+    if (err)
+        return err;
+    const spw_allocator *allocator = allocator_or_default(known.allocator);
+    struct pressure *pressure = allocator_zeroed(allocator, sizeof(*pressure));
+    if (!pressure)
+        return -ENOMEM;
+    bool chosen = known.source && strcmp(known.source, "auto") != 0;
+    const struct pressure_source_config source = {
+        .os = host->os,
+        .allocator = allocator,
+        .root = host->root,
+        .watch = host->watch,
+        .write = host->write,
+        .explicit_path = chosen ? known.source : NULL,
+        .stall_ns = known.stall_ns,
+        .window_ns = known.window_ns,
+    };
+    err = pressure_source_open(&source, &pressure->source);
+    if (err == 0 && known.strict && pressure_source_is_fallback(pressure->source)) {
+        pressure_source_close(pressure->source);
+        err = -EOPNOTSUPP;
+    }
+    if (err) {
+        allocator_release(allocator, pressure, sizeof(*pressure));
+        return err;
+    }
+    pressure->regulator.ops = &pressure_ops;
+    pressure->allocator = allocator;
+    if (known.floor_bytes == SPILLWAY_AUTO)
+        pressure->floor.percent = known.floor_percent;
+    else
+        pressure->floor.bytes = known.floor_bytes;
+    *out = &pressure->regulator;
+    return 0;
+}
+
+int spw_pressure_open(const spw_pressure_config *config, spw_regulator **out)
+{
+    const struct pressure_host host = {
+        .os = &os_linux,
+        .watch = secure_getenv("MEMORY_PRESSURE_WATCH"),
+        .write = secure_getenv("MEMORY_PRESSURE_WRITE"),
+    };
+    return pressure_open_on(&host, config, out);
+}
