@@ -36,3 +36,17 @@ const spw_options *spw_governor_options(spw_governor *governor)
 {
     return governor && OPS_HAS(governor->ops, options) ? governor->ops->options(governor) : NULL;
 }
+
+spw_regulator *spw_governor_regulator(spw_governor *governor, const char *name)
+{
+    return governor && name && OPS_HAS(governor->ops, regulator)
+               ? governor->ops->regulator(governor, name)
+               : NULL;
+}
+
+int spw_governor_fallback(spw_governor *governor, const char *name, const char *why)
+{
+    return governor && name && why && OPS_HAS(governor->ops, fallback)
+               ? governor->ops->fallback(governor, name, why)
+               : 0;
+}

@@ -24,6 +24,7 @@ struct pressure {
     struct pressure_source *source;
     struct pressure_state state;
     struct amount floor;
+    enum pressure_kind asked; /* from outside, by option or systemd; PRESSURE_OFF: neither */
     /* The source as it was told last. */
     bool told;
     enum pressure_kind told_kind;
@@ -60,6 +61,9 @@ static void tell_source(struct pressure *pressure, spw_orders *orders)
                     way == PRESSURE_POLLED ? ", polled" : "",
                     show_time(pressure_source_stall_ns(source)).text,
                     show_time(pressure_source_window_ns(source)).text, also, why);
+    /* Polling is told, but no reason for a warning: most users are refused a trigger. */
+    if (pressure_source_is_fallback(source) && (way == PRESSURE_NONE || kind > pressure->asked))
+        orders->fallback = "pressure";
     pressure->told = true;
     pressure->told_kind = kind;
     pressure->told_way = way;
@@ -144,6 +148,9 @@ int pressure_open_on(const struct pressure_host *host, const spw_pressure_config
         return err;
     }
     pressure->regulator.ops = &pressure_ops;
+    pressure->asked = chosen                        ? PRESSURE_OPTION
+                      : host->watch && *host->watch ? PRESSURE_SYSTEMD
+                                                    : PRESSURE_OFF;
     pressure->allocator = allocator;
     if (known.floor_bytes == SPILLWAY_AUTO)
         pressure->floor.percent = known.floor_percent;

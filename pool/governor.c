@@ -178,6 +178,33 @@ static void governor_wake(spw_governor *face, const char *name)
     pthread_mutex_unlock(&governor->lock);
 }
 
+static spw_regulator *governor_regulator(spw_governor *face, const char *name)
+{
+    struct governor *governor = governor_of(face);
+    if (pool_in_child(governor->pool))
+        return NULL;
+    pthread_mutex_lock(&governor->lock);
+    unsigned i = regulator_find(governor, name);
+    spw_regulator *found = i < governor->count ? governor->regulators[i]->regulator : NULL;
+    pthread_mutex_unlock(&governor->lock);
+    return found;
+}
+
+int governor_lacks(struct governor *governor, const char *name, const char *why)
+{
+    struct spw_pool *pool = governor->pool;
+    if (pool_fallback_new(pool, name))
+        log_line(&pool->log, pool->strict ? SPILLWAY_LOG_ERROR : SPILLWAY_LOG_WARN, "%s: %s", name,
+                 why);
+    return pool->strict ? -EOPNOTSUPP : 0;
+}
+
+static int governor_fallback(spw_governor *face, const char *name, const char *why)
+{
+    struct governor *governor = governor_of(face);
+    return pool_in_child(governor->pool) ? -EOWNERDEAD : governor_lacks(governor, name, why);
+}
+
 static const spw_options *governor_options(spw_governor *governor)
 {
     return governor_of(governor)->options;
@@ -189,6 +216,8 @@ static const spw_governor_ops governor_ops = {
     .detach = governor_detach,
     .wake = governor_wake,
     .options = governor_options,
+    .regulator = governor_regulator,
+    .fallback = governor_fallback,
 };
 
 /* ---- life ---- */

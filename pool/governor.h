@@ -26,11 +26,12 @@ struct regulated {
     uint64_t id; /* never the same twice */
     unsigned watch_count;
     spw_watch watches[SPILLWAY_WATCHES_MAX];
-    unsigned ready;                   /* of these, a bit each */
-    uint64_t ready_ns;                /* when one of them last was */
-    uint64_t wake_ns, wake_in_use_ns; /* see spw_orders */
-    bool due;                         /* it is to look anyway */
-    uint64_t pass;                    /* it had its turn in this one */
+    unsigned ready;                       /* of these, a bit each */
+    short reported[SPILLWAY_WATCHES_MAX]; /* what each said */
+    uint64_t ready_ns;                    /* when one of them last was */
+    uint64_t wake_ns, wake_in_use_ns;     /* see spw_orders */
+    bool due;                             /* it is to look anyway */
+    uint64_t pass;                        /* it had its turn in this one */
 };
 
 struct governor {
@@ -79,6 +80,10 @@ void governor_fini(struct governor *governor);
 
 /* Starts or wakes the thread. No lock held. Returns 0 or -EAGAIN (no thread can be started). */
 int governor_call(struct governor *governor);
+
+/* Tells and counts, once, that what `name` stands for is not to be had. Returns 0 or -EOPNOTSUPP
+ * (strict). No lock held. */
+int governor_lacks(struct governor *governor, const char *name, const char *why);
 
 /* Whether the caller is the governor's thread. */
 bool governor_on_thread(const struct governor *governor);

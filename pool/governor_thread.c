@@ -80,6 +80,7 @@ static void waiting_reports(struct governor *governor, const struct waiting *wai
             waiting->fds[i].revents ? regulated_with(governor, waiting->of[i].id) : NULL;
         if (regulated) {
             regulated->ready |= 1u << waiting->of[i].bit;
+            regulated->reported[waiting->of[i].bit] |= waiting->fds[i].revents;
             regulated->ready_ns = now_ns;
         }
     }
@@ -173,6 +174,8 @@ static void regulated_look(struct governor *governor, struct regulated *regulate
     unsigned count = 0;
     regulated->due = false;
     regulated->ready = 0;
+    memcpy(outlook.reported, regulated->reported, sizeof(outlook.reported));
+    memset(regulated->reported, 0, sizeof(regulated->reported));
     regulated->pass = governor->pass;
     governor->calling = regulated->id;
     pthread_mutex_unlock(&governor->lock);

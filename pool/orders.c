@@ -106,4 +106,6 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
     if (orders->action)
         decision_note(governor, name, orders->action, orders->reason, before_bytes,
                       orders->spill_bytes);
+    if (orders->action && orders->fallback)
+        (void)governor_lacks(governor, orders->fallback, orders->reason);
 }

@@ -137,6 +137,9 @@ void pool_page_close(struct spw_pool *pool);
 /* Tells once and counts that something fell back; `name` is a word of letters and dashes. */
 void pool_fallback(void *pool, const char *name);
 
+/* The same; whether it is the first time. */
+bool pool_fallback_new(struct spw_pool *pool, const char *name);
+
 #define pool_count(pool, name, n)                                                                  \
     atomic_fetch_add_explicit(&(pool)->counters->name, (uint64_t)(n), memory_order_relaxed)
 

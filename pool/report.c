@@ -8,9 +8,8 @@
 
 /* ---- fallbacks ---- */
 
-void pool_fallback(void *context, const char *name)
+bool pool_fallback_new(struct spw_pool *pool, const char *name)
 {
-    struct spw_pool *pool = context;
     struct page *page = pool->page.page;
     char *told = page->texts.fallbacks;
     pthread_mutex_lock(&pool->lock);
@@ -31,6 +30,12 @@ void pool_fallback(void *context, const char *name)
     pthread_mutex_unlock(&pool->lock);
     if (!known)
         pool_count(pool, fallbacks_total, 1);
+    return !known;
+}
+
+void pool_fallback(void *pool, const char *name)
+{
+    (void)pool_fallback_new(pool, name);
 }
 
 /* ---- the stats page ---- */

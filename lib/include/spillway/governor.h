@@ -79,6 +79,9 @@ typedef struct spw_orders {
      */
     const char *action;
     char reason[160];
+    /** Less is to be had than was asked for: the decision is a warning, and the stats name this
+     * fallback. Copied. NULL: no such thing. */
+    const char *fallback;
 } spw_orders;
 
 /** A descriptor to wait for, as in poll(2). */
@@ -137,6 +140,8 @@ typedef struct spw_governor_ops {
     void (*wake)(spw_governor *governor, const char *name);
     int (*attach_coder)(spw_governor *governor, spw_coder *coder);
     const spw_options *(*options)(spw_governor *governor);
+    spw_regulator *(*regulator)(spw_governor *governor, const char *name);
+    int (*fallback)(spw_governor *governor, const char *name, const char *why);
 } spw_governor_ops;
 
 struct spw_governor {
@@ -153,6 +158,17 @@ SPILLWAY_API int spw_governor_attach(spw_governor *governor, spw_regulator *regu
 /** Closes the regulator of that name; waits for its call under way. What it ordered stays. Returns
  * 0, -EINVAL, -ENOENT or -EOWNERDEAD. */
 SPILLWAY_API int spw_governor_detach(spw_governor *governor, const char *name);
+
+/** The attached regulator of that name, which lives until it is detached; NULL: there is none. */
+SPILLWAY_API spw_regulator *spw_governor_regulator(spw_governor *governor, const char *name);
+
+/**
+ * For who sets policies up: something is not to be had, and it goes on without. That is told as a
+ * warning with `why`, a sentence, and counted in the stats under `name`, once for each name.
+ * Returns 0, or -EOPNOTSUPP where the option `strict` forbids it (then the call that
+ * meets this fails with it), or -EOWNERDEAD.
+ */
+SPILLWAY_API int spw_governor_fallback(spw_governor *governor, const char *name, const char *why);
 
 /** Has the regulator of that name (NULL: all) look soon. Does not wait. */
 SPILLWAY_API void spw_governor_wake(spw_governor *governor, const char *name);
