@@ -19,6 +19,9 @@
 #define WINDOW_DEFAULT_NS UINT64_C(2000000000)
 enum { FLOOR_DEFAULT_PERCENT = 25 };
 
+/* Of a path, in a reason. */
+enum { SHOWN_BYTES = 72 };
+
 struct pressure {
     spw_regulator regulator;
     struct pressure_source *source;
@@ -42,6 +45,17 @@ static unsigned pressure_watch(spw_regulator *regulator, spw_watch watches[SPILL
     return 1;
 }
 
+/* What tells most of a long path is its end. */
+static const char *path_end(const char *path)
+{
+    size_t len = strlen(path);
+    if (len > SHOWN_BYTES)
+        path += len - SHOWN_BYTES;
+    while (((unsigned char)*path & 0xc0) == 0x80) /* inside a character */
+        path++;
+    return path;
+}
+
 /* Where word comes from, and that there is none; once for each source. */
 static void tell_source(struct pressure *pressure, spw_orders *orders)
 {
@@ -51,13 +65,13 @@ static void tell_source(struct pressure *pressure, spw_orders *orders)
     if (pressure->told && kind == pressure->told_kind && way == pressure->told_way)
         return;
     const char *why = pressure_source_why(source), *also = *why ? "; " : "";
-    const char *name = pressure_source_name(source), *path = pressure_source_path(source);
+    const char *name = pressure_source_name(source), *path = path_end(pressure_source_path(source));
     if (way == PRESSURE_NONE)
         orders_note(orders, "off", "no word of pressure: %s", why);
     else if (way == PRESSURE_MESSAGES)
-        orders_note(orders, "watch", "%s %.80s, messages%s%s", name, path, also, why);
+        orders_note(orders, "watch", "%s %s, messages%s%s", name, path, also, why);
     else
-        orders_note(orders, "watch", "%s %.80s%s, %s in %s is pressure%s%s", name, path,
+        orders_note(orders, "watch", "%s %s%s, %s in %s is pressure%s%s", name, path,
                     way == PRESSURE_POLLED ? ", polled" : "",
                     show_time(pressure_source_stall_ns(source)).text,
                     show_time(pressure_source_window_ns(source)).text, also, why);

@@ -238,6 +238,8 @@ Test(governor, what_is_watched_for_is_reported)
         cr_assert_eq(write(probe.watch.fd, &one, sizeof(one)), (long)sizeof(one));
         wait_applied(&probe, 2 + i);
         cr_assert_eq(probe.ready, 2, "the second of its descriptors");
+        cr_assert_eq(probe.outlook.reported[1], POLLIN);
+        cr_assert_eq(probe.outlook.reported[0], 0);
     }
     bed_close(&bed);
     close(probe.watch.fd);
@@ -452,6 +454,8 @@ Test(governor, a_child_is_told)
         spw_governor_wake(governor, NULL);
         int wrong = spw_governor_attach(governor, &probes[1].regulator) != -EOWNERDEAD ||
                     spw_governor_detach(governor, "one") != -EOWNERDEAD ||
+                    spw_governor_regulator(governor, "one") != NULL ||
+                    spw_governor_fallback(governor, "x", "why") != -EOWNERDEAD ||
                     spw_pool_decisions(bed.pool, 0, &decision, 1) != -EOWNERDEAD ||
                     spw_pool_set_budget(bed.pool, 8 * MIB) != -EOWNERDEAD;
         _exit(wrong);
@@ -461,6 +465,65 @@ Test(governor, a_child_is_told)
     cr_assert_eq(status, 0);
     spw_governor_wake(governor, "one");
     wait_applied(&probes[0], 2);
+    bed_close(&bed);
+}
+
+Test(governor, an_attached_regulator_is_found)
+{
+    struct bed bed;
+    struct probe probe;
+    bed_open(&bed, bare, 0);
+    spw_governor *governor = spw_pool_governor(bed.pool);
+    probe_init(&probe, 0);
+    cr_assert_null(spw_governor_regulator(governor, "one"));
+    cr_assert_eq(spw_governor_attach(governor, &probe.regulator), 0);
+    cr_assert_eq(spw_governor_regulator(governor, "one"), &probe.regulator);
+    cr_assert_null(spw_governor_regulator(governor, "two"));
+    cr_assert_null(spw_governor_regulator(governor, NULL));
+    cr_assert_null(spw_governor_regulator(NULL, "one"));
+    cr_assert_eq(spw_governor_detach(governor, "one"), 0);
+    cr_assert_null(spw_governor_regulator(governor, "one"));
+    bed_close(&bed);
+}
+
+Test(governor, what_is_not_to_be_had_is_told_once)
+{
+    struct bed bed;
+    struct probe probe;
+    bed_open(&bed, bare, 0);
+    spw_governor *governor = spw_pool_governor(bed.pool);
+    uint64_t before = bed_stats(&bed).fallbacks_total;
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(spw_governor_fallback(governor, "wings", "there are none"), 0);
+    cr_assert_eq(spw_governor_fallback(governor, NULL, "why"), 0);
+    cr_assert_eq(spw_governor_fallback(NULL, "wings", "why"), 0);
+    cr_assert_eq(bed_stats(&bed).fallbacks_total, before + 1);
+    cr_assert_eq(log_lines_with("wings: there are none"), 1);
+    /* by a regulator, with its decision */
+    probe_init(&probe, 0);
+    spw_orders orders = no_orders();
+    orders.action = "off";
+    orders.fallback = "eyes";
+    snprintf(orders.reason, sizeof(orders.reason), "it is dark");
+    cr_assert_eq(spw_governor_attach(governor, &probe.regulator), 0);
+    wait_applied(&probe, 1);
+    probe_order(governor, &probe, orders);
+    probe_order(governor, &probe, orders);
+    wait_carried_out(bed.pool);
+    cr_assert_eq(bed_stats(&bed).fallbacks_total, before + 2);
+    cr_assert_eq(log_lines_with("eyes: it is dark"), 1);
+    bed_close(&bed);
+}
+
+Test(governor, strict_refuses_what_is_not_to_be_had)
+{
+    static const struct setting strict[] = {
+        {"memory", "16MiB"}, {"tiers", "none"}, {"strict", "on"}, {NULL, NULL}};
+    struct bed bed;
+    bed_open(&bed, strict, 0);
+    cr_assert_eq(spw_governor_fallback(spw_pool_governor(bed.pool), "wings", "there are none"),
+                 -EOPNOTSUPP);
+    cr_assert_eq(log_lines_with("wings: there are none"), 1);
     bed_close(&bed);
 }
 
