@@ -533,7 +533,8 @@ Test(options, floor)
 
 Test(options, pressure)
 {
-    static const char *const bad[] = {"", "on", "yes", "0", "proc", "./auto", "a/b", "200ms", "/a\nb"};
+    static const char *const bad[] = {"",       "on",  "yes",   "0",    "proc",
+                                      "./auto", "a/b", "200ms", "/a\nb"};
     spw_options *options = open_options();
     struct settings settings;
     char longest[SETTINGS_TEXT];
