@@ -24,11 +24,14 @@
 /* A group to fall back to, whose totals are also told beside messages. */
 static void begin(const char *path)
 {
+    static char told[RIG_PATH];
+
     rig_begin();
+    (void)snprintf(told, sizeof(told), "%s/told", rig.root);
     rig_pure_v2();
     rig_put_pressure(RIG_GROUP_V2 "/memory.pressure", 1000);
     rig_put_pressure(RIG_PROC, 5000);
-    rig.config.watch = path != NULL ? path : strdup(rig_path("/told"));
+    rig.config.watch = path != NULL ? path : told;
     rig.config.write = MESSAGE;
 }
 

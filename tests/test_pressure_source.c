@@ -284,6 +284,13 @@ Test(pressure_source, very_long_paths)
     rig_is("cgroup", PRESSURE_POLLED, RIG_GROUP_V2 "/memory.pressure");
     rig_why("option: /xxx");
     rig_why("systemd: /xxx");
+    /* and many reasons: what does not fit is left out */
+    rig_remove(RIG_GROUP_V2 "/memory.pressure");
+    cr_assert(!rig_read(0));
+    rig_remove(RIG_PROC);
+    cr_assert(!rig_read(0));
+    rig_is("off", PRESSURE_NONE, "");
+    rig_why("...");
     rig_end();
 }
 
@@ -388,11 +395,27 @@ Test(pressure_source, files_that_are_damaged)
     rig_put(RIG_GROUP_V2 "/memory.pressure", "");
     cr_assert(!rig_read(0));
     rig_is("proc", PRESSURE_POLLED, RIG_PROC);
-    /* a directory or a device in its place */
+    /* a device in its place */
     rig_remove(RIG_PROC);
     cr_assert_eq(symlink("/dev/zero", rig_path(RIG_PROC)), 0);
     cr_assert(!rig_read(0));
     rig_is("off", PRESSURE_NONE, "");
+    rig_end();
+}
+
+Test(pressure_source, a_file_that_grows_large)
+{
+    char text[6000];
+
+    begin_v2();
+    rig_open();
+    memset(text, 'x', sizeof(text));
+    memcpy(text, "some avg10=0.00 total=1 new=", 28);
+    text[sizeof(text) - 1] = '\0';
+    rig_put(RIG_GROUP_V2 "/memory.pressure", text);
+    cr_assert(!rig_read(0));
+    rig_is("proc", PRESSURE_POLLED, RIG_PROC);
+    rig_why("not the text of a pressure file");
     rig_end();
 }
 

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "../lib/cgroup_path.h"
 #include "fault.h"
 #include "harness.h"
 #include "pressure_tools.h"
@@ -438,6 +440,111 @@ Test(pressure_trigger, real_file_of_the_kernel)
         cr_assert_geq(rig.reading.memory.some.total_us, first_us);
     }
     cr_assert_eq(pressure_source_way(rig.source), PRESSURE_TRIGGER);
+    rig_end();
+}
+
+/* ---- a real group ---- */
+
+static struct cgroup_path parent;
+static char group[CGROUP_PATH_BYTES + 64];
+
+static bool move_to(const char *directory)
+{
+    char path[CGROUP_PATH_BYTES + 128];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s/cgroup.procs", directory);
+    file = fopen(path, "w");
+    if (file == NULL)
+        return false;
+    (void)fprintf(file, "%d", (int)getpid());
+    return fclose(file) == 0;
+}
+
+/* Moves this process into a new group of version 2, or skips the test. */
+static void begin_group(void)
+{
+    struct cgroup_path v1;
+
+    cgroup_paths(&os_linux, "", &v1, &parent);
+    if (!parent.found)
+        test_skip("no control groups of version 2 here");
+    (void)snprintf(group, sizeof(group), "%s/spillway-test-%d", parent.directory, (int)getpid());
+    if (mkdir(group, 0755) < 0)
+        test_skip("no group can be made in %s: %s", parent.directory, strerror(errno));
+    if (!move_to(group)) {
+        (void)rmdir(group);
+        test_skip("this process cannot be moved into a group of its own");
+    }
+    rig_begin();
+    rig.config.root = "";
+    fault_clock_real();
+}
+
+/* Before anything is asserted, so that no group is left behind. */
+static bool leave_group(void)
+{
+    return move_to(parent.directory) && rmdir(group) == 0;
+}
+
+Test(pressure_trigger, real_group_that_is_removed)
+{
+    enum pressure_kind kind, later;
+    enum pressure_way way;
+    short quiet, revents;
+    bool left;
+
+    begin_group();
+    if (pressure_source_open(&rig.config, &rig.source) < 0) {
+        (void)leave_group();
+        cr_assert(false, "not opened");
+    }
+    kind = pressure_source_kind(rig.source);
+    way = pressure_source_way(rig.source);
+    quiet = rig_poll();
+    left = leave_group();
+    revents = rig_poll();
+    cr_assert(left, "%s is left", group);
+    if (kind != PRESSURE_CGROUP || way != PRESSURE_TRIGGER)
+        test_skip("no trigger of a group's own here: %s", pressure_source_why(rig.source));
+    cr_assert_eq(quiet & ~POLLPRI, 0);
+    cr_assert_neq(revents & POLLERR, 0);
+    (void)rig_read(revents);
+    later = pressure_source_kind(rig.source);
+    cr_assert(later == PRESSURE_CGROUP || later == PRESSURE_PROC); /* that of the group above */
+    cr_assert_null(strstr(pressure_source_path(rig.source), group));
+    cr_assert(rig.reading.has_memory);
+    cr_assert_eq(rig_poll() & POLLERR, 0); /* nothing to be busy with */
+    cr_assert_eq(rig.lines, 2);
+    rig_end();
+}
+
+/* Users may read the file of their group, and not write it. */
+Test(pressure_trigger, real_group_of_somebody_else)
+{
+    bool opened, left;
+    pid_t child;
+    int status = 0;
+
+    begin_group();
+    child = fork();
+    if (child == 0) {
+        if (setgid(65534) < 0 || setuid(65534) < 0 ||
+            pressure_source_open(&rig.config, &rig.source) < 0)
+            _exit(2);
+        opened = pressure_source_kind(rig.source) == PRESSURE_CGROUP &&
+                 pressure_source_way(rig.source) == PRESSURE_POLLED &&
+                 pressure_source_is_fallback(rig.source) &&
+                 strstr(pressure_source_why(rig.source), "Permission denied") != NULL &&
+                 pressure_source_read(rig.source, 0, &rig.reading) == 0 && rig.reading.has_memory;
+        _exit(opened ? 0 : 1);
+    }
+    (void)waitpid(child, &status, 0);
+    left = leave_group();
+    cr_assert(left, "%s is left", group);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+        test_skip("no other user can be tried here");
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     rig_end();
 }
 
