@@ -22,8 +22,8 @@ void gauge_begin(struct gauge *gauge, uint64_t stall_us, uint64_t window_ns, uin
  * start, and later at all.
  *
  * Without a wake-up it is one as well where readings show so much growth in one of their windows:
- * there may be no trigger, and in Linux a reading of the file itself can make the kernel pass over
- * an unprivileged trigger that is due (tried on 6.18).
+ * there may be no trigger, and Linux passes over an unprivileged trigger that is due when somebody
+ * has just read the file.
  */
 bool gauge_read(struct gauge *gauge, bool woken, uint64_t total_us, uint64_t now_ns);
 

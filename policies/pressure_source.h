@@ -87,7 +87,8 @@ int pressure_source_fd(const struct pressure_source *source);
 short pressure_source_events(const struct pressure_source *source);
 
 /* Read it each time that so much has passed, while something is resident that could be moved; 0:
- * only when poll(2) says so. May change like the descriptor. */
+ * reading when poll(2) says so is enough. (More readings find events of their own, since they may
+ * keep the kernel from telling.) May change like the descriptor. */
 uint64_t pressure_source_interval_ns(const struct pressure_source *source);
 
 /*
