@@ -3,6 +3,7 @@
 
 #include "cgroup_path.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -149,20 +150,25 @@ static void read_mount_line(char *line, struct hierarchy *v1, struct hierarchy *
         take_mount(v1, fields[ROOT], fields[MOUNT]);
 }
 
-static void for_each_line(const struct os *os, const char *root, const char *file,
-                          void (*take)(char *line, struct hierarchy *v1, struct hierarchy *v2),
-                          struct hierarchy *v1, struct hierarchy *v2)
+/* Returns 0 or -errno of open. */
+static int for_each_line(const struct os *os, const char *root, const char *file,
+                         void (*take)(char *line, struct hierarchy *v1, struct hierarchy *v2),
+                         struct hierarchy *v1, struct hierarchy *v2)
 {
     char path[2 * PATH_BYTES];
     struct lines lines;
     char *line;
-    int n = snprintf(path, sizeof(path), "%s%s", root, file);
+    int n = snprintf(path, sizeof(path), "%s%s", root, file), rc;
 
-    if (n < 0 || (size_t)n >= sizeof(path) || lines_open(&lines, os, path) < 0)
-        return;
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return -ENAMETOOLONG;
+    rc = lines_open(&lines, os, path);
+    if (rc < 0)
+        return rc;
     while ((line = lines_next(&lines)) != NULL)
         take(line, v1, v2);
     lines_close(&lines);
+    return 0;
 }
 
 static void join(const char *root, const struct hierarchy *h, struct cgroup_path *out)
@@ -182,14 +188,15 @@ static void join(const char *root, const struct hierarchy *h, struct cgroup_path
     memcpy(out->directory + n, h->below, strlen(h->below) + 1);
 }
 
-void cgroup_paths(const struct os *os, const char *root, struct cgroup_path *v1_memory,
-                  struct cgroup_path *v2)
+int cgroup_paths(const struct os *os, const char *root, struct cgroup_path *v1_memory,
+                 struct cgroup_path *v2)
 {
     struct hierarchy first = {.found = false}, second = {.found = false};
+    int rc = for_each_line(os, root, "/proc/self/cgroup", read_group_line, &first, &second);
 
-    for_each_line(os, root, "/proc/self/cgroup", read_group_line, &first, &second);
     if (first.found || second.found)
-        for_each_line(os, root, "/proc/self/mountinfo", read_mount_line, &first, &second);
+        rc = for_each_line(os, root, "/proc/self/mountinfo", read_mount_line, &first, &second);
     join(root, &first, v1_memory);
     join(root, &second, v2);
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? rc : 0;
 }

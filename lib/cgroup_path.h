@@ -21,9 +21,10 @@ struct cgroup_path {
 /*
  * Looks at <root>/proc/self/cgroup and mountinfo for the memory hierarchy of version 1 and for the
  * one of version 2; a machine may have both. `root` is "" except in tests (a fixture tree).
- * What cannot be read is not there.
+ * What cannot be read is not there. Returns 0, or -EMFILE, -ENFILE, -ENOMEM where that may be for
+ * want of a descriptor or of memory only.
  */
-void cgroup_paths(const struct os *os, const char *root, struct cgroup_path *v1_memory,
-                  struct cgroup_path *v2);
+int cgroup_paths(const struct os *os, const char *root, struct cgroup_path *v1_memory,
+                 struct cgroup_path *v2);
 
 #endif

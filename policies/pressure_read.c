@@ -64,7 +64,7 @@ static int read_watched(struct pressure_source *source, short revents,
     int rc;
 
     if (way == PRESSURE_MESSAGES)
-        return revents != 0 ? watch_messages(&source->watch, &reading->event) : 0;
+        return watch_messages(&source->watch, revents != 0, &reading->event);
     rc = watch_text(&source->watch, broken, &reading->memory);
     if (rc < 0)
         return rc;

@@ -79,11 +79,15 @@ static bool is_top_group(const struct pressure_source *source)
            watch_read_file(source->os, path, type, sizeof(type)) == -ENOENT;
 }
 
-static void find_group(const struct pressure_source *source, struct cgroup_path *group)
+/* Returns 0 or a passing error; then `group` is as it was. */
+static int find_group(const struct pressure_source *source, struct cgroup_path *group)
 {
-    struct cgroup_path v1;
+    struct cgroup_path v1, v2;
+    int rc = cgroup_paths(source->os, source->root, &v1, &v2);
 
-    cgroup_paths(source->os, source->root, &v1, group);
+    if (rc == 0)
+        *group = v2;
+    return rc;
 }
 
 static int open_in(struct pressure_source *source, const char *directory, const char *file,
@@ -233,13 +237,13 @@ int pressure_settle(struct pressure_source *source, enum pressure_kind first)
 int pressure_fall(struct pressure_source *source, int err)
 {
     enum pressure_kind next = source->kind + 1;
-    struct cgroup_path group;
+    struct cgroup_path group = source->group;
 
     stop_watching(source);
     source->fallback = true;
     add_why(source, names[source->kind], source->shown, reason(err));
     /* The process may have been moved before its group was removed. */
-    find_group(source, &group);
+    (void)find_group(source, &group);
     if (source->kind == PRESSURE_CGROUP && group.found &&
         strcmp(group.directory, source->group.directory) != 0)
         next = PRESSURE_CGROUP;
@@ -319,9 +323,10 @@ int pressure_source_open(const struct pressure_source_config *config, struct pre
     source->systemd_wish.window_us = source->wish.window_us;
     source->watch.fd = -1;
     stop_watching(source);
-    find_group(source, &source->group);
     decode_message(source, config->write);
-    rc = pressure_settle(source, PRESSURE_OPTION);
+    rc = find_group(source, &source->group);
+    if (rc == 0)
+        rc = pressure_settle(source, PRESSURE_OPTION);
     if (rc < 0) {
         pressure_source_close(source);
         return rc;
@@ -360,7 +365,8 @@ uint64_t pressure_source_interval_ns(const struct pressure_source *source)
 {
     uint64_t half_ns;
 
-    if (!source->settled)
+    /* It could not be opened, for a reason that passes. */
+    if (!source->settled || (source->watch.way == PRESSURE_MESSAGES && source->watch.fd < 0))
         return INTERVAL_MAX_NS;
     if (source->watch.way != PRESSURE_POLLED)
         return 0;

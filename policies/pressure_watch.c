@@ -158,23 +158,26 @@ static int arm(const struct os *os, int fd, const struct watch_wish *wish,
     return write_some(os, fd, stall_us, window_us, armed);
 }
 
-/* Sets a trigger, or says why its text has to be polled. */
-static void arm_or_poll(struct watch *watch)
+/* Sets a trigger, or says why its text has to be polled. Returns 0, -EMFILE or -ENFILE. */
+static int arm_or_poll(struct watch *watch)
 {
     const struct watch_wish *wish = watch->wish;
     int fd = open_kind(watch->os, watch->path, O_RDWR, S_IFREG);
 
+    if (fd == -EMFILE || fd == -ENFILE)
+        return fd;
     watch->refusal = fd;
     if (fd >= 0) {
         watch->refusal = arm(watch->os, fd, wish, &watch->armed);
         if (watch->refusal == 0) {
             watch->fd = fd;
             watch->way = PRESSURE_TRIGGER;
-            return;
+            return 0;
         }
         os_close(watch->os, fd);
     }
     watch->armed = (struct psi_trigger){.stall_us = wish->stall_us, .window_us = wish->window_us};
+    return 0;
 }
 
 static int open_file(struct watch *watch, struct psi_text *text)
@@ -195,9 +198,7 @@ static int open_file(struct watch *watch, struct psi_text *text)
         return rc;
     watch->way = PRESSURE_POLLED;
     watch->armed = (struct psi_trigger){.stall_us = wish->stall_us, .window_us = wish->window_us};
-    if (kernel)
-        arm_or_poll(watch);
-    return 0;
+    return kernel ? arm_or_poll(watch) : 0;
 }
 
 int watch_text(struct watch *watch, bool broken, struct psi_text *text)
@@ -319,17 +320,20 @@ static int drain(struct watch *watch, bool *event)
 
 static int open_path(struct watch *watch, struct psi_text *text);
 
-int watch_messages(struct watch *watch, bool *event)
+int watch_messages(struct watch *watch, bool told, bool *event)
 {
-    int rc = drain(watch, event);
+    int rc = -EBADF;
 
-    if (rc >= 0)
-        rc = send_message(watch);
-    if (rc >= 0)
-        return 0;
-    if (watch->socket && watch->os->clock_ns() - watch->opened_ns < SOCKET_LIFE_NS)
-        return rc;
-    watch_close(watch);
+    if (watch->fd >= 0) {
+        rc = told ? drain(watch, event) : 0;
+        if (rc >= 0 && told)
+            rc = send_message(watch);
+        if (rc >= 0)
+            return 0;
+        if (watch->socket && watch->os->clock_ns() - watch->opened_ns < SOCKET_LIFE_NS)
+            return rc;
+        watch_close(watch);
+    }
     return open_path(watch, NULL);
 }
 

@@ -50,9 +50,12 @@ void watch_close(struct watch *watch);
  * there any more. Returns 0 or -errno. */
 int watch_text(struct watch *watch, bool broken, struct psi_text *text);
 
-/* Reads what has come through a FIFO or socket and opens it again when the other end has closed.
- * *event is set when there was something. Returns 0 or -errno: it has ended. */
-int watch_messages(struct watch *watch, bool *event);
+/*
+ * Reads what has come through a FIFO or socket, if poll(2) has `told` of something, and opens it
+ * again when the other end has closed. *event is set when there was something. Returns 0 or -errno:
+ * it has ended, or could not be opened for a reason that passes; the next call then tries again.
+ */
+int watch_messages(struct watch *watch, bool told, bool *event);
 
 /* Reads a whole small file; never waits, and takes no device, FIFO or socket for one. Returns its
  * length or -errno. */

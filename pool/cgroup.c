@@ -125,7 +125,7 @@ void cgroup_find(const struct os *os, const char *root, struct cgroup *out)
     struct cgroup_path v1, v2;
 
     out->count = 0;
-    cgroup_paths(os, root, &v1, &v2);
+    (void)cgroup_paths(os, root, &v1, &v2);
     add_levels(os, 1, &v1, out);
     add_levels(os, 2, &v2, out);
 }

@@ -20,7 +20,7 @@ static void find(const char *cgroup_text, const char *mountinfo)
         fault_file("/fx/proc/self/mountinfo", mountinfo);
     memset(&v1, 'x', sizeof(v1));
     memset(&v2, 'x', sizeof(v2));
-    cgroup_paths(&fault_os, "/fx", &v1, &v2);
+    cr_assert_eq(cgroup_paths(&fault_os, "/fx", &v1, &v2), 0);
     cr_assert_eq(fault_open_fds(), 0);
 }
 
@@ -95,6 +95,23 @@ Test(cgroup_path, too_long_to_be_true)
 
     (void)snprintf(text, sizeof(text), "0::/%0700d\n", 0);
     find(text, v2_mounts);
+    cr_assert(!v2.found);
+}
+
+Test(cgroup_path, no_descriptor)
+{
+    static const int errors[] = {-EMFILE, -ENFILE, -ENOMEM};
+    unsigned i;
+
+    find("0::/a\n", v2_mounts);
+    for (i = 0; i < 6; i++) {
+        fault_fail(FAULT_OPEN, i % 2, 1, errors[i / 2]);
+        cr_assert_eq(cgroup_paths(&fault_os, "/fx", &v1, &v2), errors[i / 2]);
+        cr_assert(!v2.found);
+        fault_heal(FAULT_OPEN);
+    }
+    fault_fail(FAULT_OPEN, 1, 1, -EACCES);
+    find("0::/a\n", v2_mounts);
     cr_assert(!v2.found);
 }
 

@@ -213,6 +213,27 @@ Test(pressure_messages, fifo_that_is_only_read)
     rig_end();
 }
 
+Test(pressure_messages, no_descriptor_to_open_it_again)
+{
+    int fd;
+
+    begin_fifo();
+    fault_fail_when(FAULT_OPEN, O_RDWR, 0, FAULT_ALWAYS, -EACCES);
+    rig_open();
+    fd = fifo_writer();
+    tell(fd);
+    cr_assert_eq(close(fd), 0);
+    fault_fail_when(FAULT_OPEN, O_PATH, 0, 2, -EMFILE);
+    cr_assert_eq(pressure_source_read(rig.source, rig_poll(), &rig.reading), -EMFILE);
+    cr_assert_eq(pressure_source_fd(rig.source), -1);
+    cr_assert_gt(pressure_source_interval_ns(rig.source), 0); /* it is tried again */
+    cr_assert_eq(pressure_source_read(rig.source, 0, &rig.reading), -EMFILE);
+    cr_assert(rig_read(0)); /* what had come before */
+    is_quiet();
+    cr_assert_eq(rig.lines, 1);
+    rig_end();
+}
+
 Test(pressure_messages, fifo_that_is_removed)
 {
     int fd;

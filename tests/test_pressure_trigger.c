@@ -145,6 +145,26 @@ Test(pressure_trigger, refused_and_polled)
     rig_end();
 }
 
+/* For want of a descriptor nothing less is taken: it is tried again, at whatever step that was. */
+Test(pressure_trigger, no_descriptor_at_any_step)
+{
+    uint32_t after;
+
+    begin(yes, 1);
+    for (after = 0; after < 10; after++) {
+        fault_fail(FAULT_OPEN, after, 1, -EMFILE);
+        if (pressure_source_open(&rig.config, &rig.source) == 0)
+            break;
+        cr_assert_eq(fault_open_fds(), 0);
+        cr_assert_eq(fault_alloc_live(), 0);
+        fault_heal(FAULT_OPEN);
+    }
+    /* cgroup, mountinfo, a look, for reading, for writing */
+    cr_assert_eq(after, 5);
+    rig_is("cgroup", PRESSURE_TRIGGER, RIG_GROUP_V2 "/memory.pressure");
+    rig_end();
+}
+
 /* As it is for most users: a group's file can be read, not written. */
 Test(pressure_trigger, not_to_be_opened_for_writing)
 {
@@ -466,7 +486,7 @@ static void begin_group(void)
 {
     struct cgroup_path v1;
 
-    cgroup_paths(&os_linux, "", &v1, &parent);
+    (void)cgroup_paths(&os_linux, "", &v1, &parent);
     if (!parent.found)
         test_skip("no control groups of version 2 here");
     (void)snprintf(group, sizeof(group), "%s/spillway-test-%d", parent.directory, (int)getpid());
