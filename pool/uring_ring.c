@@ -84,8 +84,13 @@ static void register_files(struct uring *uring)
 
 void uring_ring_close(struct uring *uring)
 {
-    if (uring->ring_open)
-        io_uring_queue_exit(&uring->ring);
+    if (!uring->ring_open)
+        return;
+    /* A closed ring lets its files go a moment later. Whoever closes the pool may count on their
+     * room at once. With requests in flight that would have to wait for these. */
+    if (uring->fixed_files && uring->in_kernel == 0 && !uring->broken)
+        io_uring_unregister_files(&uring->ring);
+    io_uring_queue_exit(&uring->ring);
     uring->ring_open = false;
 }
 

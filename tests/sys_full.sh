@@ -35,8 +35,13 @@ for engine in io_uring threads; do
 done
 small "a small file system and a small memory tier" --memory-tier 16M
 
-# Somebody else fills the file system and makes room again meanwhile.
+# Somebody else fills the file system and makes room again meanwhile, once some of it is taken.
+room=$(stat -f -c %f "$mount")
 (
+    for i in $(seq $((sys_patience_s * 10))); do
+        [ "$(stat -f -c %f "$mount")" -lt "$room" ] && break
+        sleep 0.1
+    done
     for i in 1 2 3; do
         sleep 0.3
         head -c 40M /dev/zero >"$mount/other" 2>/dev/null

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -838,6 +839,31 @@ TEST_BOTH(unused_engine_closes)
         rig_open(&rig, kind, 0);
         rig_close(&rig);
     }
+}
+
+/* A lock of the open file is there for as long as anybody has that file, the kernel included. */
+TEST_BOTH(closed_engine_has_let_its_files_go)
+{
+    unsigned char *buffer = map_buffer(ALIGN);
+    struct task task;
+    struct rig rig;
+    char path[64];
+    int other;
+
+    rig_open(&rig, kind, 0);
+    task_io(&task, &rig, JOB_WRITE, buffer, ALIGN, 0);
+    engine_submit(rig.engine, &task.job, false);
+    rig_wait(&rig, 1);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", rig.fd);
+    other = open(path, O_RDWR | O_CLOEXEC);
+    cr_assert_geq(other, 0);
+    cr_assert_eq(flock(rig.fd, LOCK_EX), 0);
+    engine_close(rig.engine);
+    close(rig.fd);
+    cr_assert_eq(flock(other, LOCK_EX | LOCK_NB), 0, "free, and so is the room of a file");
+    rig.fd = other;
+    rig_fini(&rig);
+    munmap(buffer, ALIGN);
 }
 
 /* --- a device that hangs, idleness --- */
