@@ -242,23 +242,9 @@ Test(psi_text, base64)
 
 Test(psi_text, base64_refused)
 {
-    static const char *const texts[] = {"A",
-                                        "AA",
-                                        "AAA",
-                                        "A===",
-                                        "====",
-                                        "=",
-                                        "AA=A",
-                                        "AA=",
-                                        "AB==",
-                                        "AAB=",
-                                        "AA-_",
-                                        "A.AA",
-                                        "AAAA=",
-                                        "AA==AAAA",
-                                        "AA==A",
-                                        "\x80"
-                                        "AAA"};
+    static const char *const texts[] = {"A",     "AA",       "AAA",   "A===",   "====", "=",
+                                        "AA=A",  "AA=",      "AB==",  "AAB=",   "AA-_", "A.AA",
+                                        "AAAA=", "AA==AAAA", "AA==A", "\200AAA"};
     unsigned char out[32];
     size_t i;
 
