@@ -45,6 +45,15 @@ static unsigned pressure_watch(spw_regulator *regulator, spw_watch watches[SPILL
     return 1;
 }
 
+/* There is no word of pressure, or not from where it was asked for. That it has to be polled is no
+ * loss: most users are refused a trigger. */
+static bool is_less(const struct pressure *pressure)
+{
+    const struct pressure_source *source = pressure->source;
+    return pressure_source_is_fallback(source) && (pressure_source_way(source) == PRESSURE_NONE ||
+                                                   pressure_source_kind(source) > pressure->asked);
+}
+
 /* What tells most of a long path is its end. */
 static const char *path_end(const char *path)
 {
@@ -152,20 +161,18 @@ int pressure_open_on(const struct pressure_host *host, const spw_pressure_config
         .stall_ns = known.stall_ns,
         .window_ns = known.window_ns,
     };
-    err = pressure_source_open(&source, &pressure->source);
-    if (err == 0 && known.strict && pressure_source_is_fallback(pressure->source)) {
-        pressure_source_close(pressure->source);
-        err = -EOPNOTSUPP;
-    }
-    if (err) {
-        allocator_release(allocator, pressure, sizeof(*pressure));
-        return err;
-    }
     pressure->regulator.ops = &pressure_ops;
+    pressure->allocator = allocator;
     pressure->asked = chosen                        ? PRESSURE_OPTION
                       : host->watch && *host->watch ? PRESSURE_SYSTEMD
                                                     : PRESSURE_OFF;
-    pressure->allocator = allocator;
+    err = pressure_source_open(&source, &pressure->source);
+    if (!err && known.strict && is_less(pressure))
+        err = -EOPNOTSUPP;
+    if (err) {
+        pressure_close(&pressure->regulator);
+        return err;
+    }
     if (known.floor_bytes == SPILLWAY_AUTO)
         pressure->floor.percent = known.floor_percent;
     else

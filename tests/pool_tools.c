@@ -116,6 +116,8 @@ int bed_try_in(struct bed *bed, const char *root, const struct setting *settings
     if (dirs > 0)
         bed_set(bed, "dirs", text);
     bed_set(bed, "disk_limit", "512MiB");
+    bed_set(bed, "policies",
+            "threshold,prefetch"); /* what this machine suffers from is no matter */
     for (; settings && settings->name; settings++)
         bed_set(bed, settings->name, settings->value);
     spw_pool_config config = {.size = sizeof(config),

@@ -87,8 +87,8 @@ typedef struct spw_pressure_config {
 /**
  * `config` NULL: all of it automatic. Returns 0, -EINVAL (a size that this library does not know, a
  * share above 100, a stall longer than its window), -ENOMEM, -EMFILE or -ENFILE; -EOPNOTSUPP with
- * `strict`: a path from outside cannot be used, no trigger is to be had, or there is no word of
- * pressure although it was not turned off.
+ * `strict`: a path from outside cannot be used, or there is no word of pressure although it was not
+ * turned off.
  */
 SPILLWAY_API int spw_pressure_open(const spw_pressure_config *config, spw_regulator **out);
 
@@ -156,9 +156,17 @@ typedef struct spw_compress_config {
 SPILLWAY_API int spw_compress_open(const spw_compress_config *config, spw_coder **out);
 
 /**
- * The usual pair for one queue over `strategy`: threshold for its writer, prefetch
- * for its reader, with sizes from `options` (NULL: automatic). Takes over
- * `strategy` on success. Returns 0, -EINVAL or -ENOMEM.
+ * The policies that the option `policies` names, with what the other options say of them: those
+ * for one queue over `strategy`, and, unless another queue has brought them, those for its pool.
+ * `options` NULL: those that the pool was opened with, or the defaults where there is none.
+ *
+ * `*writer` and `*reader` are for spw_queue_options; NULL means that there is none. Without
+ * `threshold` a queue spills only what policies for the pool order; with none at all, nothing.
+ * Takes over `strategy` on success.
+ *
+ * What is not to be had, such as a thread for the pool's policies, is told and left out; with the
+ * option `strict` it is an error. Returns 0, -EINVAL (no strategy), -ENOMEM, -EOWNERDEAD, or
+ * -EOPNOTSUPP (strict).
  */
 SPILLWAY_API int spw_policies_open(spw_strategy *strategy, const spw_options *options,
                                    spw_policy **writer, spw_policy **reader);
