@@ -13,8 +13,9 @@ static bool is_wanted(const struct settings *settings, enum policy_kind kind)
 }
 
 /* An amount of the options; shares are of the budget, and of no use without one. */
-static uint64_t pair_size(struct amount amount, uint64_t budget_bytes)
+static uint64_t pair_size(struct amount amount, spw_strategy *strategy)
 {
+    uint64_t budget_bytes = amount.percent > 0 ? limits_of(strategy).budget_bytes : 0;
     if (amount.percent > 0 && budget_bytes == 0)
         return SPILLWAY_AUTO;
     return amount_of(amount, budget_bytes, SPILLWAY_AUTO);
@@ -62,15 +63,14 @@ static int keeper_open(spw_strategy *strategy, spw_policy **out)
     return 0;
 }
 
-static int writer_open(spw_strategy *strategy, const struct settings *settings,
-                       uint64_t budget_bytes, spw_policy **out)
+static int writer_open(spw_strategy *strategy, const struct settings *settings, spw_policy **out)
 {
     const unsigned ordering =
         1u << POLICY_PRESSURE | 1u << POLICY_PERIODIC | 1u << POLICY_MANUAL | 1u << POLICY_ADAPTIVE;
     spw_threshold_config config = {
         .size = sizeof(config),
-        .threshold_bytes = pair_size(settings->threshold, budget_bytes),
-        .head_reserve_bytes = pair_size(settings->head_reserve, budget_bytes),
+        .threshold_bytes = pair_size(settings->threshold, strategy),
+        .head_reserve_bytes = pair_size(settings->head_reserve, strategy),
     };
     if (is_wanted(settings, POLICY_THRESHOLD))
         return spw_threshold_open(strategy, &config, out);
@@ -89,13 +89,12 @@ static void pair_limits(void *context, spw_limits *limits)
     *limits = limits_of(context);
 }
 
-static int reader_open(spw_strategy *strategy, const struct settings *settings,
-                       uint64_t budget_bytes, spw_policy **out)
+static int reader_open(spw_strategy *strategy, const struct settings *settings, spw_policy **out)
 {
     /* The strategy outlives the reader's policy: a queue closes that one first. */
     const spw_prefetch_config config = {
         .size = sizeof(config),
-        .budget_bytes = pair_size(settings->prefetch, budget_bytes),
+        .budget_bytes = pair_size(settings->prefetch, strategy),
         .limits = pair_limits,
         .limits_context = strategy,
     };
@@ -106,16 +105,15 @@ int pair_open(spw_strategy *strategy, const struct settings *settings, spw_polic
               spw_policy **reader)
 {
     const unsigned of_queues = settings->policies & ~(1u << POLICY_COMPRESS);
-    uint64_t budget_bytes = limits_of(strategy).budget_bytes;
     spw_policy *spilling = NULL, *fetching = NULL;
     int err = 0;
     if (of_queues == 0) {
         strategy->ops->close(strategy);
     } else {
         if (is_wanted(settings, POLICY_PREFETCH))
-            err = reader_open(strategy, settings, budget_bytes, &fetching);
+            err = reader_open(strategy, settings, &fetching);
         if (!err)
-            err = writer_open(strategy, settings, budget_bytes, &spilling);
+            err = writer_open(strategy, settings, &spilling);
         if (err && fetching)
             fetching->ops->close(fetching);
     }
