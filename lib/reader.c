@@ -41,15 +41,31 @@ static int head_fetch(struct queue *queue)
     return err;
 }
 
-/* How many entries are taken with the lock held once. */
-enum { HOLD_ENTRIES = 256 };
+/* How many entries are taken with the lock held once, and how often a drain lets the policy look
+ * ahead of what it took, each time with the lock taken anew. */
+enum { HOLD_ENTRIES = 256, LOOKS_AHEAD = 32 };
 
 /* What a drain has to do after it, without the lock. */
 struct drained {
     bool relieve; /* somebody waits for memory to be given up */
     bool settle;  /* the policy has looked */
+    bool ahead;   /* and should look again at what comes next */
     struct spw_block *emptied;
 };
+
+/* Lets the policy ask for what comes next, with what `patience` is left. Returns whether there may
+ * be more to ask for. With the lock held. */
+static bool look_ahead(struct queue *queue, unsigned patience)
+{
+    struct spw_view *view = &queue->view;
+    spw_policy *policy = queue->reader_policy;
+    if (view->sums->paged_entries == 0 || !policy || !OPS_HAS(policy->ops, ahead))
+        return false;
+    view->patience = patience;
+    bool more = policy->ops->ahead(policy, view) == 1;
+    view->patience = VIEW_PATIENT;
+    return more;
+}
 
 /* One drain with the lock held; as spw_reader_drain(). */
 static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
@@ -79,6 +95,7 @@ static long drain_locked(struct queue *queue, spw_bytes *out, size_t capacity,
     if (epoch_read(queue->account_epoch) != queue->account_seen)
         drained->relieve |= queue_look_at_account(queue);
     drained->settle |= !quiet;
+    drained->ahead = count > 0 && look_ahead(queue, VIEW_PATIENCE / 2);
     if (count > 0)
         return (long)count;
     if (view->sums->entries == 0)
@@ -106,6 +123,12 @@ static void reader_settle(struct queue *queue, const struct drained *drained)
     blocks_close(drained->emptied);
     if (drained->relieve)
         account_relieved(queue->account);
+    bool more = drained->ahead;
+    for (unsigned i = 0; more && i < LOOKS_AHEAD; i++) {
+        queue_lock(queue, &queue->reader_watch);
+        more = look_ahead(queue, VIEW_PATIENCE);
+        queue_unlock(queue, &queue->reader_watch);
+    }
     spw_policy *policy = queue->reader_policy;
     if (drained->settle && policy && OPS_HAS(policy->ops, settle))
         policy->ops->settle(policy, SPILLWAY_EXTEND_NOWAIT);

@@ -11,30 +11,42 @@
 #include "sizes.h"
 #include "spillway/policies.h"
 
+/* How far ahead of the reader runs are brought back, in bytes from the head. */
+struct reach {
+    uint64_t own_bytes; /* as far as the queue's share of memory goes, beside what is in use */
+    uint64_t all_bytes; /* with what other readers leave free */
+};
+
 struct prefetch {
     spw_policy policy;
     uint64_t budget_bytes; /* SPILLWAY_AUTO: scaled */
     void (*limits)(void *context, spw_limits *limits);
     void *limits_context;
+    struct reach reach; /* of the last apply */
     /* Places in the stream: all handles before this were asked for; */
     uint64_t asked;
+    uint64_t next;                  /* this one was, when no other lay before it */
     uint64_t refused, refused_head; /* this one was not there yet, when the head was there */
     uint64_t late;                  /* this one was not there when it was the head */
     const spw_allocator *allocator;
 };
 
-static uint64_t prefetch_budget(const struct prefetch *prefetch)
+static struct reach prefetch_reach(const struct prefetch *prefetch)
 {
-    if (prefetch->budget_bytes != SPILLWAY_AUTO)
-        return prefetch->budget_bytes;
     spw_limits limits = {.size = sizeof(limits), .queues = 1};
     if (prefetch->limits)
         prefetch->limits(prefetch->limits_context, &limits);
-    if (limits.prefetch_bytes > 0)
-        return limits.prefetch_bytes;
-    uint64_t share = scaled_head_reserve(&limits);
-    return share < UINT64_MAX - limits.read_ahead_bytes ? share + limits.read_ahead_bytes
-                                                        : UINT64_MAX;
+    uint64_t share = scaled_head_reserve(&limits), own = share / 2, all = prefetch->budget_bytes;
+    if (own < limits.run_bytes)
+        own = limits.run_bytes; /* one run at least */
+    if (all == SPILLWAY_AUTO && limits.prefetch_bytes > 0)
+        all = limits.prefetch_bytes;
+    if (all == SPILLWAY_AUTO)
+        all = share < UINT64_MAX - limits.read_ahead_bytes ? share + limits.read_ahead_bytes
+                                                           : UINT64_MAX;
+    if (own > all || limits.budget_bytes == 0)
+        own = all;
+    return (struct reach){own, all};
 }
 
 static bool is_asynchronous(const spw_handle *handle)
@@ -42,29 +54,54 @@ static bool is_asynchronous(const spw_handle *handle)
     return OPS_HAS(handle->ops, prefetch);
 }
 
-/*
- * Starts reads for the paged entries before `end` that were not asked for yet; remembers how far it
- * came.
- */
-static void prefetch_start(struct prefetch *prefetch, spw_view *view, uint64_t end)
+/* Tells which handle the reader will come to first, each time that it is another one. */
+static void prefetch_next(struct prefetch *prefetch, spw_view *view, uint64_t head)
 {
+    uint64_t position = head;
+    spw_cursor cursor = spw_view_head(view);
+    if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES)
+        position += spw_cursor_skip(&cursor);
+    if (position == prefetch->next || position - head >= prefetch->reach.own_bytes ||
+        spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_HANDLE ||
+        !is_asynchronous(spw_cursor_handle(&cursor)))
+        return;
+    if (spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | SPILLWAY_FETCH_NEXT) == 0)
+        prefetch->next = position;
+}
+
+static uint64_t place_after(uint64_t head, uint64_t bytes)
+{
+    return bytes < UINT64_MAX - head ? head + bytes : UINT64_MAX;
+}
+
+/*
+ * Asks for the paged entries within reach of `head` that were not asked for yet; remembers how far
+ * it came. Returns whether it had to pause.
+ */
+static bool prefetch_start(struct prefetch *prefetch, spw_view *view, uint64_t head)
+{
+    uint64_t own_end = place_after(head, prefetch->reach.own_bytes);
+    uint64_t end = place_after(head, prefetch->reach.all_bytes);
     uint64_t changed = spw_view_paged_since(view);
     if (changed < prefetch->asked)
         prefetch->asked = changed;
     if (prefetch->asked >= end)
-        return;
+        return false;
     spw_cursor cursor = spw_view_seek_position(view, &prefetch->asked);
     while (prefetch->asked < end && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
         if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES) {
             prefetch->asked += spw_cursor_skip(&cursor);
             continue;
         }
-        if (spw_view_should_pause(view) ||
-            spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT) != 0)
-            return; /* not now: asked again the next time */
+        if (spw_view_should_pause(view))
+            return true;
+        unsigned spare = prefetch->asked < own_end ? 0 : SPILLWAY_FETCH_SPARE;
+        if (spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | spare) != 0)
+            return false; /* not now: asked again the next time */
         prefetch->asked += spw_cursor_size(&cursor);
         spw_cursor_next(&cursor);
     }
+    return prefetch->asked < end && spw_view_should_pause(view);
 }
 
 /* Whether it is worth to try the handle at `position` again: what is not loaded yet is so by the
@@ -82,19 +119,24 @@ static void prefetch_refused(struct prefetch *prefetch, uint64_t head, uint64_t 
     prefetch->refused_head = head;
 }
 
-/* Takes in what is there, up to the first that is not. */
-static void prefetch_take(struct prefetch *prefetch, spw_view *view, uint64_t budget_bytes)
+/*
+ * Takes in what is there, up to the first that is not. Of what loads by itself no more than half of
+ * the reach: while the reader is busy with that, the other half is on its way, however much it
+ * takes at once.
+ */
+static void prefetch_take(struct prefetch *prefetch, spw_view *view, uint64_t head)
 {
-    uint64_t head = spw_view_position(view), position = head;
+    uint64_t all_bytes = prefetch->reach.all_bytes, position = head;
     spw_cursor cursor = spw_view_head(view);
-    while (position - head < budget_bytes && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+    while (position - head < all_bytes && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
         spw_handle *handle = spw_cursor_handle(&cursor);
         if (!handle) {
             position += spw_cursor_skip(&cursor);
             continue;
         }
         if (is_asynchronous(handle) &&
-            (spw_view_should_pause(view) || !is_due(prefetch, head, position, budget_bytes)))
+            (position - head >= all_bytes - all_bytes / 2 || spw_view_should_pause(view) ||
+             !is_due(prefetch, head, position, all_bytes)))
             return;
         uint64_t size_bytes = spw_cursor_size(&cursor);
         unsigned first = position == head ? SPILLWAY_FETCH_HEAD : 0;
@@ -124,10 +166,19 @@ static void prefetch_apply(spw_policy *policy, spw_view *view)
         spw_view_rest(view, &until_paged);
         return;
     }
-    uint64_t budget_bytes = prefetch_budget(prefetch), head = spw_view_position(view);
-    prefetch_take(prefetch, view, budget_bytes);
-    prefetch_start(prefetch, view,
-                   budget_bytes < UINT64_MAX - head ? head + budget_bytes : UINT64_MAX);
+    uint64_t head = spw_view_position(view);
+    prefetch->reach = prefetch_reach(prefetch);
+    prefetch_take(prefetch, view, head);
+    prefetch_start(prefetch, view, head);
+    prefetch_next(prefetch, view, head);
+}
+
+static int prefetch_ahead(spw_policy *policy, spw_view *view)
+{
+    struct prefetch *prefetch = (struct prefetch *)policy;
+    uint64_t head = spw_view_position(view);
+    prefetch_next(prefetch, view, head);
+    return prefetch_start(prefetch, view, head);
 }
 
 static void prefetch_close(spw_policy *policy)
@@ -141,6 +192,7 @@ static const spw_policy_ops prefetch_ops = {
     .name = "prefetch",
     .apply = prefetch_apply,
     .close = prefetch_close,
+    .ahead = prefetch_ahead,
 };
 
 int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out)
@@ -157,7 +209,7 @@ int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out)
     prefetch->budget_bytes = known.budget_bytes;
     prefetch->limits = known.limits;
     prefetch->limits_context = known.limits_context;
-    prefetch->refused = prefetch->late = UINT64_MAX;
+    prefetch->next = prefetch->refused = prefetch->late = UINT64_MAX;
     prefetch->allocator = allocator;
     *out = &prefetch->policy;
     return 0;

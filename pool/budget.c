@@ -213,14 +213,15 @@ static bool surely_over_mark(struct spw_pool *pool, uint64_t bytes)
 
 /*
  * A writer over the mark waits for what is in flight while a spill would take nothing more (the
- * window is full, or the tiers are), or would not free enough.
+ * window is full, or the tiers are), or would not free enough, or a reader needs the memory first.
  */
 static bool writer_must_wait(struct spw_pool *pool, uint64_t bytes)
 {
     uint64_t in_flight = atomic_load(&pool->counters->in_flight_bytes);
     return in_flight > 0 && over_mark(pool, bytes) && !pool_on_engine(pool) &&
            (in_flight + budget_run_bytes(pool) > budget_window(pool) || held_is_full(pool) ||
-            !pool_accepts(pool) || budget_stuck(pool, budget_used_by_writers(pool)) > 0);
+            atomic_load(&pool->ahead) > 0 || !pool_accepts(pool) ||
+            budget_stuck(pool, budget_used_by_writers(pool)) > 0);
 }
 
 /* Sleeps until the next progress or `deadline_ns` (SPILLWAY_FOREVER: none). With the lock held. */
@@ -369,6 +370,7 @@ int spw_pool_wait_room(spw_pool *pool, uint64_t bytes, uint64_t timeout_ns)
 
 void pool_progress(struct spw_pool *pool)
 {
+    pool_read_ahead(pool);
     if (atomic_load(&pool->waiters) == 0)
         return;
     pthread_mutex_lock(&pool->lock);

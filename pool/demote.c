@@ -30,9 +30,9 @@ static struct demotion *demotion_of(struct pieces *pieces)
 void memory_append(struct run *run)
 {
     struct spw_pool *pool = run->pool;
-    run->memory_prev = pool->memory_last;
-    run->memory_next = NULL;
-    *(pool->memory_last ? &pool->memory_last->memory_next : &pool->memory_first) = run;
+    run->list_prev = pool->memory_last;
+    run->list_next = NULL;
+    *(pool->memory_last ? &pool->memory_last->list_next : &pool->memory_first) = run;
     pool->memory_last = run;
     pool->memory_run_bytes += run->bytes;
 }
@@ -41,9 +41,9 @@ void memory_append(struct run *run)
 static void memory_prepend(struct run *run)
 {
     struct spw_pool *pool = run->pool;
-    run->memory_prev = NULL;
-    run->memory_next = pool->memory_first;
-    *(pool->memory_first ? &pool->memory_first->memory_prev : &pool->memory_last) = run;
+    run->list_prev = NULL;
+    run->list_next = pool->memory_first;
+    *(pool->memory_first ? &pool->memory_first->list_prev : &pool->memory_last) = run;
     pool->memory_first = run;
     pool->memory_run_bytes += run->bytes;
 }
@@ -51,11 +51,11 @@ static void memory_prepend(struct run *run)
 void memory_remove(struct run *run)
 {
     struct spw_pool *pool = run->pool;
-    if (!run->memory_prev && pool->memory_first != run)
+    if (!run->list_prev && pool->memory_first != run)
         return; /* on disk, or off the list already */
-    *(run->memory_prev ? &run->memory_prev->memory_next : &pool->memory_first) = run->memory_next;
-    *(run->memory_next ? &run->memory_next->memory_prev : &pool->memory_last) = run->memory_prev;
-    run->memory_prev = run->memory_next = NULL;
+    *(run->list_prev ? &run->list_prev->list_next : &pool->memory_first) = run->list_next;
+    *(run->list_next ? &run->list_next->list_prev : &pool->memory_last) = run->list_prev;
+    run->list_prev = run->list_next = NULL;
     pool->memory_run_bytes -= run->bytes;
 }
 
@@ -152,10 +152,12 @@ static void demotion_end(struct demotion *demotion, int err)
     if (run) {
         run->demotion = NULL;
         run->state = RUN_STORED;
-        if (err)
-            memory_prepend(run);
-        else
+        if (!err)
             demotion_move(demotion, run);
+        if (run->wanted || !err)
+            run_list(run);
+        else
+            memory_prepend(run);
         waker = run_take_waker(run);
     }
     pthread_mutex_unlock(&pool->lock);

@@ -241,15 +241,12 @@ static const struct pieces_ops load_ops = {
     .ended = load_ended,
 };
 
-/* A flight for reading a run from `place`, where it is `region_bytes` long. */
-static int load_open(struct run *run, enum run_place place, uint64_t region_bytes, bool head,
-                     struct flight **out)
+int load_open(struct spw_pool *pool, enum run_place place, uint64_t region_bytes, bool head,
+              struct flight **out)
 {
-    struct spw_pool *pool = run->pool;
     struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
     if (!flight)
         return -ENOMEM;
-    flight->run = run;
     pieces_init(&flight->pieces, pool, &load_ops, place == PLACE_DISK ? JOB_READ : JOB_WORK, head);
     *out = flight;
     if (place != PLACE_DISK)
@@ -259,6 +256,16 @@ static int load_open(struct run *run, enum run_place place, uint64_t region_byte
     if (err)
         allocator_release(pool->allocator, flight, sizeof(*flight));
     return err;
+}
+
+void load_take_off(struct run *run, struct flight *flight)
+{
+    run_unlist(run);
+    flight->run = run;
+    run->flight = flight;
+    run->state = RUN_READING;
+    if (run->place == PLACE_DISK) /* so that the engine knows whom a device that hangs concerns */
+        flight->pieces.first.job.file = run_extent(run, 0)->dir;
 }
 
 int run_load(struct run *run, bool head)
@@ -273,20 +280,14 @@ int run_load(struct run *run, bool head)
         if (!needed)
             return 0;
         struct flight *flight;
-        int err = load_open(run, place, region_bytes, head, &flight);
+        int err = load_open(pool, place, region_bytes, head, &flight);
         if (err)
             return err;
-        /* Meanwhile a demotion may have begun, or even be over. */
+        /* Meanwhile a demotion may have begun, or even be over, or its turn may have come. */
         pthread_mutex_lock(&pool->lock);
         bool moved = run->state != RUN_STORED || run->place != place;
-        if (!moved) {
-            memory_remove(run);
-            run->flight = flight;
-            run->state = RUN_READING;
-            if (place ==
-                PLACE_DISK) /* so that the engine knows whom a device that hangs concerns */
-                flight->pieces.first.job.file = run_extent(run, 0)->dir;
-        }
+        if (!moved)
+            load_take_off(run, flight);
         pthread_mutex_unlock(&pool->lock);
         if (moved) {
             flight_close(flight);

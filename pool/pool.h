@@ -76,6 +76,7 @@ struct spw_pool {
     _Atomic uint64_t next_run_id;
     _Atomic uint64_t held_weight_bytes; /* the part that speaks against offering more */
     _Atomic uint64_t held_retry_ns;     /* held runs are not offered before */
+    _Atomic unsigned ahead;             /* reads that wait for memory */
     _Atomic unsigned waiters; /* for progress; seq_cst against the sums that it waits for */
     _Atomic bool calm;        /* see budget_look() */
     _Atomic bool told_over;   /* that the budget is exceeded: once */
@@ -90,7 +91,10 @@ struct spw_pool {
     struct run *held_first, *held_last;
     struct run *memory_first, *memory_last; /* stored in memory */
     uint64_t memory_run_bytes;              /* of these runs */
-    uint64_t held_backoff_ns;               /* doubled each time that a held run is refused again */
+    struct run_queue {
+        struct run *first, *last;
+    } ahead_next, ahead_later; /* to be read once there is memory for them, in this order */
+    uint64_t held_backoff_ns;  /* doubled each time that a held run is refused again */
     bool fallback_taken;
 
     struct buffers buffers;

@@ -244,6 +244,7 @@ static void count_fetched(struct run *run)
     struct spw_pool *pool = run->pool;
     pool_count(pool, fetched_runs_total, 1);
     pool_count(pool, fetched_bytes_total, run->bytes);
+    pool_count(pool, on_time_runs_total, !run->late);
     if (run->place == PLACE_DISK)
         pool_count(pool, fetched_disk_bytes_total, run->bytes);
     else
@@ -438,7 +439,7 @@ static void run_drop(spw_handle *handle)
         demote_orphan(run);
         break;
     case RUN_STORED:
-        memory_remove(run);
+        run_unlist(run);
         break;
     case RUN_FAILED:
         break;
@@ -454,19 +455,9 @@ static void run_drop(spw_handle *handle)
 static int run_prefetch(spw_handle *handle, unsigned flags)
 {
     struct run *run = run_of(handle);
-    struct spw_pool *pool = run->pool;
-    if (pool_in_child(pool))
+    if (pool_in_child(run->pool))
         return -EOWNERDEAD;
-    if (flags & SPILLWAY_FETCH_HEAD)
-        return run_hurry(run);
-    pthread_mutex_lock(&pool->lock);
-    enum run_state state = run->state;
-    int err = state == RUN_FAILED ? run->error : 0;
-    pthread_mutex_unlock(&pool->lock);
-    /* On its way out: who asks only once must ask again when it is there. */
-    if (state == RUN_STAGED || state == RUN_WRITING || state == RUN_DEMOTING)
-        return -EAGAIN;
-    return state == RUN_STORED ? run_load(run, false) : err;
+    return flags & SPILLWAY_FETCH_HEAD ? run_hurry(run) : run_ask(run, flags);
 }
 
 /* Whether a fetch that does not wait has something to say now. With the lock held. */

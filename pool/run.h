@@ -58,8 +58,8 @@ struct run {
         struct flight *flight;     /* while it moves or is loaded or held, else NULL */
         struct demotion *demotion; /* RUN_DEMOTING */
     };
-    spw_waker *waker;                      /* armed, with a reference */
-    struct run *memory_prev, *memory_next; /* the pool's list of runs stored in memory */
+    spw_waker *waker;                  /* armed, with a reference */
+    struct run *list_prev, *list_next; /* of runs stored in memory, or of reads that wait */
     uint64_t id;
     uint64_t bytes; /* payload */
     uint64_t checksum;
@@ -73,9 +73,12 @@ struct run {
     uint16_t skip;        /* see above; below REGION_ALIGN */
     uint8_t state, place; /* enum run_state, run_place */
     uint8_t rounds;       /* fetches that failed */
-    bool late;            /* a head fetch found it not loaded */
+    bool late : 1;        /* a head fetch found it not loaded */
+    bool suspect : 1;     /* a fetch found lengths that do not add up */
+    bool wanted : 1;      /* to be read as soon as it is stored */
+    bool next : 1;        /* before others, see SPILLWAY_FETCH_NEXT */
+    bool queued : 1;      /* on one of the pool's lists of reads that wait */
     int16_t error;        /* why it failed */
-    bool suspect;         /* a fetch found lengths that do not add up */
 };
 
 _Static_assert(sizeof(struct run) <= 104, "with its entry and what malloc adds, 160 bytes a run");
@@ -245,11 +248,46 @@ static inline bool run_is_instant(const struct run *run)
  */
 int run_load(struct run *run, bool head);
 
+/* A flight for reading some run from `place`, where it is `region_bytes` long. Returns as
+ * run_load(). */
+int load_open(struct spw_pool *pool, enum run_place place, uint64_t region_bytes, bool head,
+              struct flight **out);
+
+/* With the lock held: the stored run is read by this flight, whose pieces are to be started. */
+void load_take_off(struct run *run, struct flight *flight);
+
 /*
  * Chunks of a run in the memory tier, which point into its segment and take its place over. With
  * the lock held, or by the engine's thread that works on the run. Returns 0, -ENOMEM or -EBADMSG.
  */
 int run_lend(struct run *run, spw_chunks *out);
+
+/* ---- ahead.c ---- */
+
+/*
+ * Asks for a run before it is needed: it is read now, or once it is stored and there is memory for
+ * it. No pool lock held. `flags` as in spw_handle_ops::prefetch, whose answers these are.
+ */
+int run_ask(struct run *run, unsigned flags);
+
+/* With the lock held: a stored run waits for its turn to be read, or no longer does. */
+void ahead_append(struct run *run);
+void ahead_remove(struct run *run);
+
+/* Starts the reads that wait, as far as there is memory for them. No lock held. */
+void pool_read_ahead(struct spw_pool *pool);
+
+/* With the lock held: puts a run that is stored now on the list where it belongs, if any. */
+void run_list(struct run *run);
+
+/* With the lock held: takes a stored run off the list that it is on. */
+static inline void run_unlist(struct run *run)
+{
+    if (run->queued)
+        ahead_remove(run);
+    else
+        memory_remove(run);
+}
 
 extern const spw_handle_ops run_handle_ops;
 

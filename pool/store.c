@@ -273,8 +273,7 @@ static void store_end(struct flight *flight, int result)
             run->state = RUN_STORED;
             run->flight = NULL;
             pool->held_backoff_ns = 0;
-            if (run_is_in_memory(run))
-                memory_append(run);
+            run_list(run);
             count_stored(run, flight->direct);
         } else {
             held_append(run);

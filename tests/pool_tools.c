@@ -203,6 +203,8 @@ void identity_holds(const spw_stats *stats)
                  stats->fetched_memory_bytes_total + stats->fetched_disk_bytes_total);
     cr_assert_leq(stats->fetched_bytes_total, stats->spilled_bytes_total);
     cr_assert_leq(stats->direct_bytes_total, stats->spilled_disk_bytes_total);
+    cr_assert_leq(stats->on_time_runs_total, stats->fetched_runs_total);
+    cr_assert_leq(stats->fetched_runs_total, stats->on_time_runs_total + stats->late_runs_total);
     /* A gauge that went below zero would be huge. */
     cr_assert_lt(stats->in_flight_bytes, UINT64_C(1) << 40);
     cr_assert_lt(stats->held_bytes, UINT64_C(1) << 40);

@@ -255,8 +255,8 @@ static void claim_drop(spw_handle *handle)
 
 static int claim_prefetch(spw_handle *handle, unsigned flags)
 {
-    (void)flags;
-    ++*((struct claim *)handle)->asked;
+    /* Once more where it is the next one: that is another matter. */
+    *((struct claim *)handle)->asked += !(flags & SPILLWAY_FETCH_NEXT);
     return 0;
 }
 

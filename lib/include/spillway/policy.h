@@ -169,6 +169,12 @@ typedef struct spw_policy_ops {
     int (*settle)(spw_policy *policy, unsigned flags);
     /** The queue is gone; frees the policy, and the strategy it holds. */
     void (*close)(spw_policy *policy);
+    /**
+     * For the reader, with the queue locked, after a drain has taken entries and while others are
+     * paged: what comes next may be asked for, so that it is there when the reader comes back.
+     * Returns 1 when it had to pause and should soon be called again, 0 when that is all.
+     */
+    int (*ahead)(spw_policy *policy, spw_view *view);
 } spw_policy_ops;
 
 struct spw_policy {

@@ -20,6 +20,11 @@ extern "C" {
  *   used = resident_foreign + entry_blocks + buffers
  *   buffers = slabs + staging + reading + loaded + lent + warm + reserve
  *
+ * Reading ahead: a run that a reader has fetched was on time or late, so that
+ *   fetched_runs_total = on_time_runs_total + late_runs_total
+ * once each late run was fetched: one that is dropped or lost stays late. A read that was started
+ * for a run that is then dropped was wasted.
+ *
  * A slab that lies in a segment of the memory tier is in none of these, whoever holds it: it counts
  * in memory_tier_stored_bytes, and against that tier's capacity.
  */
@@ -102,7 +107,10 @@ extern "C" {
     X(decisions_total, counter, "decisions over all queues, by whomever")                          \
     X(governor_wakeups_total, counter, "times that the governor's thread looked")                  \
     X(disk_held, gauge, "1: nothing goes to disk now unless writers would have to wait")           \
-    X(disk_held_total, counter, "times that the disk was held back")
+    X(disk_held_total, counter, "times that the disk was held back")                               \
+    X(on_time_runs_total, counter, "fetched runs that were there when their reader came for them") \
+    X(hints_total, counter,                                                                        \
+      "ranges that the kernel was asked to bring into memory ahead of a reader")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 

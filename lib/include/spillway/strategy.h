@@ -31,7 +31,10 @@ typedef struct spw_waker {
 /** Flags of fetch and prefetch. */
 enum {
     SPILLWAY_FETCH_NOWAIT = 1, /**< -EAGAIN instead of waiting for I/O */
-    SPILLWAY_FETCH_HEAD = 2    /**< the queue's head: someone waits, memory may be reserved */
+    SPILLWAY_FETCH_HEAD = 2,   /**< the queue's head: someone waits, memory may be reserved */
+    SPILLWAY_FETCH_SPARE = 4,  /**< beyond the queue's own share of memory: only what nobody else
+                                  asks for, and -EAGAIN rather than later */
+    SPILLWAY_FETCH_NEXT = 8    /**< the first that the reader will come to: before others */
 };
 
 /**
@@ -56,9 +59,9 @@ typedef struct spw_handle_ops {
     /** Gives the claim up; the bytes are gone. */
     void (*drop)(spw_handle *handle);
     /**
-     * Starts bringing the bytes back. Returns 0 when they are on their way or there to stay,
-     * -EAGAIN when there is no memory or no window for it now or they are still on their way
-     * out, another -errno when the last attempt failed for good.
+     * Starts bringing the bytes back. Returns 0 when they are on their way, will be once there is
+     * memory for them, or are there to stay; -EAGAIN when it should be asked again; another -errno
+     * when the last attempt failed for good.
      */
     int (*prefetch)(spw_handle *handle, unsigned flags);
     /**
