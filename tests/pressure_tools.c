@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,18 @@ void rig_end(void)
     (void)nftw(rig.root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     cr_assert_eq(fault_open_fds(), 0);
     cr_assert_eq(fault_alloc_live(), 0);
+}
+
+void rig_skip(const char *format, ...)
+{
+    static char why[BUFSIZ];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(why, sizeof(why), format, arguments);
+    va_end(arguments);
+    rig_end();
+    test_skip("%s", why);
 }
 
 const char *rig_path(const char *path)

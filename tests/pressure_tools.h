@@ -32,6 +32,9 @@ void rig_begin(void);
 /* Closes the source; nothing must be left open or allocated. Removes the root. */
 void rig_end(void);
 
+/* Skips the test; nothing is left then either. */
+void rig_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* root + path, valid until the call after the next one. */
 const char *rig_path(const char *path);
 

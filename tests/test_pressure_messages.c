@@ -173,7 +173,7 @@ Test(pressure_messages, fifo_with_much_in_it)
     rig_open();
     fd = fifo_writer();
     if (fcntl(fd, F_SETPIPE_SZ, sizeof(much)) < 0)
-        test_skip("no pipe of %zu bytes", sizeof(much));
+        rig_skip("no pipe of %zu bytes", sizeof(much));
     memset(much, 'x', sizeof(much));
     n = write(fd, much, sizeof(much));
     cr_assert_gt(n, 65536);
@@ -345,7 +345,7 @@ static void begin_server(const char *path, int type, int backlog)
 
     begin(path);
     if (strlen(rig.config.watch) >= sizeof(address.sun_path))
-        test_skip("no socket has a name as long as %s", rig.config.watch);
+        rig_skip("no socket has a name as long as %s", rig.config.watch);
     strcpy(address.sun_path, rig.config.watch);
     listener = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     cr_assert_geq(listener, 0);

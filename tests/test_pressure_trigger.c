@@ -438,7 +438,7 @@ static void open_real(const char *path)
     fault_clock_real();
     rig_open();
     if (pressure_source_kind(rig.source) != PRESSURE_SYSTEMD)
-        test_skip("%s cannot be used: %s", path, pressure_source_why(rig.source));
+        rig_skip("%s cannot be used: %s", path, pressure_source_why(rig.source));
 }
 
 Test(pressure_trigger, real_file_of_the_kernel)
@@ -448,7 +448,7 @@ Test(pressure_trigger, real_file_of_the_kernel)
 
     open_real(RIG_PROC);
     if (pressure_source_way(rig.source) != PRESSURE_TRIGGER)
-        test_skip("no trigger here: %s", pressure_source_why(rig.source));
+        rig_skip("no trigger here: %s", pressure_source_why(rig.source));
     cr_assert_eq(pressure_source_events(rig.source), POLLPRI);
     cr_assert_eq(pressure_source_stall_ns(rig.source), S / 5);
     cr_assert_eq(rig_poll() & ~POLLPRI, 0); /* no error: the trigger is set */
@@ -526,7 +526,7 @@ Test(pressure_trigger, real_group_that_is_removed)
     revents = rig_poll();
     cr_assert(left, "%s is left", group);
     if (kind != PRESSURE_CGROUP || way != PRESSURE_TRIGGER)
-        test_skip("no trigger of a group's own here: %s", pressure_source_why(rig.source));
+        rig_skip("no trigger of a group's own here: %s", pressure_source_why(rig.source));
     cr_assert_eq(quiet & ~POLLPRI, 0);
     cr_assert_neq(revents & POLLERR, 0);
     (void)rig_read(revents);
@@ -563,7 +563,7 @@ Test(pressure_trigger, real_group_of_somebody_else)
     left = leave_group();
     cr_assert(left, "%s is left", group);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
-        test_skip("no other user can be tried here");
+        rig_skip("no other user can be tried here");
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     rig_end();
 }
