@@ -18,6 +18,7 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 CXX ?= c++
 OBJCOPY ?= objcopy
@@ -89,7 +90,7 @@ PIC_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/pic/%.o)
 INTERNAL := $(BUILD)/libspillway-internal.a
 
 # tools/NAME.c is a program; tools/NAME_part.c and tools/NAME/*.c are parts of it, tools/common/*.c of
-# each. mkman serves the build only, and knows the tables of spillbench.
+# each. mkman serves the build only, and knows the tables of spillbench and poolstat.
 TOOL_NAMES := $(foreach s,$(sort $(wildcard tools/*.c)),$(if $(findstring _,$(notdir $(s))),,$(basename $(notdir $(s)))))
 TOOLS := $(addprefix $(BUILD)/,$(filter-out mkman,$(TOOL_NAMES)))
 MAN_SOURCES := $(wildcard tools/*.1.in lib/*.3.in lib/*.7.in)
@@ -188,9 +189,10 @@ $(BUILD)/libspillway.so: $(BUILD)/$(SHARED)
 # --- tools and man pages -------------------------------------------------------------------------
 COMMON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/common/*.c)))
 BENCH_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/spillbench/*.c)))
+STAT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/poolstat/*.c)))
 define tool_rule
 $$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(sort $$(wildcard tools/$(1)_*.c tools/$(1)/*.c))) \
-	$$(COMMON_OBJECTS) $$(if $$(filter mkman,$(1)),$$(BENCH_OBJECTS)) $$(INTERNAL)
+	$$(COMMON_OBJECTS) $$(if $$(filter mkman,$(1)),$$(BENCH_OBJECTS) $$(STAT_OBJECTS)) $$(INTERNAL)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(LINK) -o $$@ $$^ $$(LIBS)
 endef
@@ -224,7 +226,7 @@ $(BUILD)/install-paths: FORCE
 # --- tests ---------------------------------------------------------------------------------------
 # What suites may use of the tools.
 TOOL_PARTS := $(BUILD)/tool-parts.a
-$(TOOL_PARTS): $(BENCH_OBJECTS) $(COMMON_OBJECTS)
+$(TOOL_PARTS): $(BENCH_OBJECTS) $(STAT_OBJECTS) $(COMMON_OBJECTS)
 	$(call say,AR,$@)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -362,6 +364,7 @@ DEST_INCLUDE := $(DESTDIR)$(INCLUDEDIR)/spillway
 INSTALLED := $(HEADERS:lib/include/spillway/%=$(INCLUDEDIR)/spillway/%) \
 	$(addprefix $(LIBDIR)/,libspillway.a $(SHARED) $(SONAME) libspillway.so) \
 	$(PKGCONFIGDIR)/spillway.pc $(TOOLS:$(BUILD)/%=$(BINDIR)/%) \
+	$(DATADIR)/spillway/poolstat.schema.json \
 	$(foreach m,$(MAN_PAGES),$(call man_dir,$(m))/$(notdir $(m)))
 
 .PHONY: install uninstall
@@ -374,11 +377,13 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspillway.so
 	$(Q)install -m 644 $(BUILD)/spillway.pc $(DESTDIR)$(PKGCONFIGDIR)/
 	$(Q)$(if $(TOOLS),install -d $(DESTDIR)$(BINDIR) && install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
+	$(Q)install -D -m 644 tools/poolstat/schema.json $(DESTDIR)$(DATADIR)/spillway/poolstat.schema.json
 	$(Q)$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
 
 uninstall: ## remove exactly what install put there
 	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	$(Q)if [ -d $(DEST_INCLUDE) ]; then rmdir --ignore-fail-on-non-empty $(DEST_INCLUDE); fi
+	$(Q)for dir in $(DEST_INCLUDE) $(DESTDIR)$(DATADIR)/spillway; do \
+	    if [ -d $$dir ]; then rmdir --ignore-fail-on-non-empty $$dir; fi; done
 
 # --- release, housekeeping -----------------------------------------------------------------------
 DIST := spillway-$(VERSION)

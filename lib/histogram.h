@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Log2 histograms that any thread adds to and any thread looks at: four linear buckets a power of
- * two (see stats.h), so that no percentile is off by more than a quarter. Adding takes one relaxed
- * atomic addition, no lock and no system call.
+ * two (see stats.h), so that no percentile is off by more than a quarter. Adding takes two relaxed
+ * atomic additions, no lock and no system call.
  */
 #ifndef SPILLWAY_LIB_HISTOGRAM_H
 #define SPILLWAY_LIB_HISTOGRAM_H
@@ -15,6 +15,7 @@
 struct histogram {
     _Atomic uint64_t counts[SPILLWAY_HISTOGRAM_BUCKETS];
     _Atomic uint64_t highest;
+    _Atomic uint64_t sum;
 };
 
 #define HISTOGRAM_MEMBER(name, help) struct histogram name;
@@ -38,6 +39,7 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value)
     if (!histogram)
         return;
     atomic_fetch_add_explicit(&histogram->counts[histogram_bucket(value)], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
     uint64_t highest = atomic_load_explicit(&histogram->highest, memory_order_relaxed);
     while (value > highest &&
            !atomic_compare_exchange_weak_explicit(&histogram->highest, &highest, value,

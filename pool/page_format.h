@@ -60,11 +60,12 @@ _Static_assert(sizeof(struct page_section) == 40, "a part of the format");
 enum page_kind {
     PAGE_COUNTER = 1, /* only grows */
     PAGE_GAUGE,
-    PAGE_SUM,       /* a gauge that may be below 0 for a moment, and then stands for 0 */
-    PAGE_TIME,      /* CLOCK_MONOTONIC in ns; 0: none */
-    PAGE_TEXT,      /* NUL at the end, if shorter than its bytes */
-    PAGE_HISTOGRAM, /* numbers: how often, for each bucket (see stats.h); the last: the highest */
-    PAGE_COMPUTED,  /* a gauge that the reader makes of others; its place says nothing */
+    PAGE_SUM,  /* a gauge that may be below 0 for a moment, and then stands for 0 */
+    PAGE_TIME, /* CLOCK_MONOTONIC in ns; 0: none */
+    PAGE_TEXT, /* NUL at the end, if shorter than its bytes */
+    /* Numbers: how often, for each bucket (see stats.h); then the highest value; their sum. */
+    PAGE_HISTOGRAM,
+    PAGE_COMPUTED, /* a gauge that the reader makes of others; its place says nothing */
 };
 
 struct page_field {

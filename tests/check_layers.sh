@@ -27,8 +27,9 @@ check_includes() { # folder, allowed (extended regular expression)
 check_includes lib 'spillway/'
 check_includes pool 'spillway/|\.\./lib/'
 check_includes policies 'spillway/|\.\./lib/'
-check_includes tools 'spillway/|common/|spillbench/|\.\./lib/|\.\./pool/|\.\./policies/'
+check_includes tools 'spillway/|common/|spillbench/|poolstat/|\.\./lib/|\.\./pool/|\.\./policies/'
 check_includes tools/common 'spillway/'
+check_includes tools/poolstat 'spillway/|\.\./common/|\.\./\.\./(lib|pool|policies)/'
 check_includes tools/spillbench 'spillway/|\.\./common/|\.\./\.\./(lib|pool|policies)/'
 for header in lib/include/spillway/*.h; do
     grep -Hn '#include "' "$header" | grep -Ev '#include "[a-z_]+\.h"' |

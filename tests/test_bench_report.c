@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../tools/spillbench/json.h"
+#include "../tools/common/json.h"
 #include "../tools/spillbench/report.h"
 #include "dirs.h"
 #include "harness.h"

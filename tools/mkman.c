@@ -5,7 +5,8 @@
  *
  *     mkman man VERSION    a man page source on stdin, the page on stdout:
  *                          a line @OPTIONS@, @STATS@ or @HISTOGRAMS@
- *                          becomes that table,
+ *                          becomes that table (see mkman_commands.h and
+ *                          mkman_poolstat.h for more),
  *                          @VERSION@ anywhere becomes VERSION
  *     mkman options        the options table in Markdown
  *     mkman readme         README.md on stdin and out, with the options table
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "mkman_commands.h"
+#include "mkman_poolstat.h"
 #include "mkman_roff.h"
 #include "spillway/options.h"
 #include "spillway/stats.h"
@@ -96,6 +98,8 @@ static void man_line(const char *line, const char *version)
         roff_commands();
         return;
     }
+    if (roff_poolstat(line))
+        return;
     const char *at;
     while ((at = strstr(line, word))) {
         fwrite(line, 1, (size_t)(at - line), stdout);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json.h"
+#include "../common/json.h"
 #include "report_tree.h"
 #include "spillway/version.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "json.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
 
@@ -119,4 +120,16 @@ void json_number(struct json *json, double value)
         fprintf(json->file, "%lld", (long long)value);
     else
         fprintf(json->file, "%.9g", value);
+}
+
+void json_count(struct json *json, uint64_t value)
+{
+    member(json);
+    fprintf(json->file, "%" PRIu64, value);
+}
+
+void json_bool(struct json *json, bool value)
+{
+    member(json);
+    fputs(value ? "true" : "false", json->file);
 }

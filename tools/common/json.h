@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes JSON: commas, indents and escapes take care of themselves. */
-#ifndef SPILLWAY_TOOLS_SPILLBENCH_JSON_H
-#define SPILLWAY_TOOLS_SPILLBENCH_JSON_H
+#ifndef SPILLWAY_TOOLS_COMMON_JSON_H
+#define SPILLWAY_TOOLS_COMMON_JSON_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum { JSON_DEPTH_MAX = 16 };
@@ -25,5 +26,7 @@ void json_close(struct json *json, char close);
 void json_key(struct json *json, const char *key);
 void json_text(struct json *json, const char *text); /* NULL is null; bad UTF-8 becomes '?' */
 void json_number(struct json *json, double value);   /* null where it is not finite */
+void json_count(struct json *json, uint64_t value);  /* to the last digit */
+void json_bool(struct json *json, bool value);
 
 #endif

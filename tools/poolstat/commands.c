@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#include "show.h"
+
+const struct poolstat_command poolstat_commands[] = {
+    {NULL, "what all pools do",
+     "Without a command poolstat tells of each pool in a few lines; with an interval, or with "
+     "--columns, it writes a line for each.",
+     show_pools},
+    {"queues", "the queues of each pool, the largest first",
+     "A pool lists 1024 of its queues; how many have no row is said at the end. With --json it is "
+     "what the whole document has under the same name.",
+     show_queues},
+    {"config", "each setting: its value, its default, where the value came from, what it does",
+     "A value that is longer than 495 bytes ends in dots.", show_config},
+    {.help = NULL},
+};
+
+int show_pools(const struct args *args)
+{
+    if (args->check_count > 0)
+        return show_check(args);
+    if (args->json)
+        return show_json(args);
+    if (args->prometheus || args->textfile != NULL)
+        return show_prometheus(args);
+    if (args->diff)
+        return show_diff(args);
+    if (args->interval_ns > 0 || args->columns != NULL)
+        return show_lines(args);
+    return show_summary(args);
+}
