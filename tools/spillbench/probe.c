@@ -25,8 +25,37 @@ enum { FOUND_CALL = 9, FOUND_NONE = 10, NO_FILTER = 11, BROKEN = 12 };
 struct job {
     const struct probe_plan *plan;
     uint64_t entry_bytes;
-    struct measure *measure;
 };
+
+/* A queue of a pool, for what a probe does there. */
+struct rig {
+    const struct job *job;
+    struct measure *measure;
+    spw_pool *pool;
+    struct ends ends;
+};
+
+/* Opens a pool without a memory tier, and a queue; what fails in `body`, or before, is told. */
+static void on_pool(const struct job *job, struct measure *measure, uint64_t memory_bytes,
+                    const char *const *settings, int (*body)(struct rig *rig))
+{
+    struct rig rig = {.job = job, .measure = measure};
+    spw_options *options;
+
+    rig.pool = load_pool(measure, memory_bytes, job->plan->dir, &options, settings);
+    if (!rig.pool)
+        return;
+    int rc = ends_make(&rig.ends, rig.pool, options);
+    if (rc == 0)
+        rc = body(&rig);
+    ends_drop(&rig.ends);
+    spw_pool_close(rig.pool);
+    spw_options_close(options);
+    if (rc != 0)
+        measure_fail(measure, rc, "%s", spw_error_text(rc));
+}
+
+static const char *const usual[] = {"memory_tier", "off", NULL};
 
 static int run_probe(void (*run)(void *, struct measure *), struct job *job, double figures[4],
                      char *why, size_t why_bytes)
@@ -160,42 +189,34 @@ static int switches_now(uint64_t *switches, unsigned *threads)
     return 0;
 }
 
-static void run_idle(void *context, struct measure *measure)
+static int watch_idle(struct rig *rig)
 {
-    const struct job *job = context;
-    const char *const settings[] = {"memory_tier", "off", NULL};
-    struct timespec pause = {
-        (time_t)job->plan->seconds,
-        (long)((job->plan->seconds - (double)(time_t)job->plan->seconds) * 1e9)};
+    double seconds = rig->job->plan->seconds;
+    struct timespec pause = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     struct timespec settle = {0, 300000000};
     static unsigned char payload[4096];
     spw_bytes bytes = SPILLWAY_BYTES_NONE;
-    spw_options *options;
-    struct ends ends;
     uint64_t before = 0, after = 0;
     unsigned threads = 0;
 
-    spw_pool *pool = load_pool(measure, 64 << 20, job->plan->dir, &options, settings);
-    if (!pool)
-        return;
-    int rc = ends_make(&ends, pool, options);
+    int rc = spw_bytes_copy(payload, sizeof(payload), NULL, &bytes);
     if (rc == 0)
-        rc = spw_bytes_copy(payload, sizeof(payload), NULL, &bytes);
-    if (rc == 0)
-        rc = spw_writer_extend(ends.writer, &bytes, 1, 0);
+        rc = spw_writer_extend(rig->ends.writer, &bytes, 1, 0);
     nanosleep(&settle, NULL); /* threads that start do run */
     if (rc == 0)
         rc = switches_now(&before, &threads);
     nanosleep(&pause, NULL);
     if (rc == 0)
         rc = switches_now(&after, &threads);
-    measure->figures[0] = (double)(after - before);
-    measure->figures[1] = threads;
-    ends_drop(&ends);
-    spw_pool_close(pool);
-    spw_options_close(options);
-    if (rc != 0)
-        measure_fail(measure, rc, "%s", spw_error_text(rc));
+    spw_bytes_release(&bytes);
+    rig->measure->figures[0] = (double)(after - before);
+    rig->measure->figures[1] = threads;
+    return rc;
+}
+
+static void run_idle(void *context, struct measure *measure)
+{
+    on_pool(context, measure, 64 << 20, usual, watch_idle);
 }
 
 int probe_wakeups(const struct probe_plan *plan, uint64_t *wakeups, unsigned *threads, char *why,
@@ -229,35 +250,32 @@ static uint64_t runs_now(const spw_pool *pool)
     return spw_pool_stats(pool, &stats) == 0 ? stats.spilled_runs_total : 0;
 }
 
-static void run_faults(void *context, struct measure *measure)
+static int count_faults(struct rig *rig)
 {
     enum { ROUNDS = 4, WARM = 2 };
-    const struct job *job = context;
-    const char *const settings[] = {"memory_tier", "off", NULL};
-    struct flow flow = {.chunk_bytes = 256 << 10};
-    spw_options *options;
+    struct flow flow = {.pool = rig->pool, .ends = rig->ends, .chunk_bytes = 256 << 10};
     uint64_t faults = 0, runs = 0;
+    int rc = 0;
 
-    flow.pool = load_pool(measure, 64 << 20, job->plan->dir, &options, settings);
-    if (!flow.pool)
-        return;
-    int rc = ends_make(&flow.ends, flow.pool, options);
     for (unsigned i = 0; rc == 0 && i < ROUNDS; i++) {
         if (i == WARM) {
-            runs = runs_now(flow.pool);
+            runs = runs_now(rig->pool);
             faults = faults_now();
         }
-        rc = flow_produce(&flow, job->plan->bytes, NULL);
+        rc = flow_produce(&flow, rig->job->plan->bytes, NULL);
         if (rc == 0)
             rc = flow_consume(&flow, NULL);
     }
-    measure->figures[0] = (double)(faults_now() - faults);
-    measure->figures[1] = (double)(runs_now(flow.pool) - runs);
+    rig->measure->figures[0] = (double)(faults_now() - faults);
+    rig->measure->figures[1] = (double)(runs_now(rig->pool) - runs);
+    rig->ends = (struct ends){NULL, NULL}; /* the flow's by now */
     flow_close(&flow);
-    spw_pool_close(flow.pool);
-    spw_options_close(options);
-    if (rc != 0)
-        measure_fail(measure, rc, "%s", spw_error_text(rc));
+    return rc;
+}
+
+static void run_faults(void *context, struct measure *measure)
+{
+    on_pool(context, measure, 64 << 20, usual, count_faults);
 }
 
 int probe_faults(const struct probe_plan *plan, uint64_t *faults, uint64_t *runs, char *why,
@@ -311,56 +329,61 @@ static int settled(spw_pool *pool, spw_stats *stats)
 }
 
 /* A quarter warms up; then the heap grows by what the runs of the rest need. */
-static int grow(const struct job *job, spw_pool *pool, struct ends *ends, spw_bytes *source)
+static int grow(struct rig *rig, const spw_bytes *source)
 {
     spw_stats before, after;
-    uint64_t quarter = job->plan->bytes / 4;
-    int rc = push_clones(ends, source, quarter);
+    uint64_t quarter = rig->job->plan->bytes / 4;
+    double *figures = rig->measure->figures;
+    int rc = push_clones(&rig->ends, source, quarter);
 
     if (rc == 0)
-        rc = settled(pool, &before);
+        rc = settled(rig->pool, &before);
     double heap = heap_bytes();
     if (rc == 0)
-        rc = push_clones(ends, source, 3 * quarter);
+        rc = push_clones(&rig->ends, source, 3 * quarter);
     if (rc == 0)
-        rc = settled(pool, &after);
+        rc = settled(rig->pool, &after);
     if (rc != 0)
         return rc;
     double runs = (double)(after.spilled_runs_total - before.spilled_runs_total);
-    job->measure->figures[0] = (heap_bytes() - heap) / runs;
-    job->measure->figures[1] = (double)(after.spilled_bytes_total - before.spilled_bytes_total) /
-                               runs / (double)job->entry_bytes;
-    job->measure->figures[2] = runs;
+    figures[0] = (heap_bytes() - heap) / runs;
+    figures[1] = (double)(after.spilled_bytes_total - before.spilled_bytes_total) / runs /
+                 (double)rig->job->entry_bytes;
+    figures[2] = runs;
     return 0;
+}
+
+static void free_payload(void *context, const void *data, size_t len)
+{
+    (void)data;
+    (void)len;
+    free(context);
+}
+
+static int weigh_runs(struct rig *rig)
+{
+    size_t bytes = rig->job->entry_bytes;
+    void *payload = calloc(1, bytes);
+    spw_bytes source = SPILLWAY_BYTES_NONE;
+    int rc =
+        payload ? spw_bytes_wrap(payload, bytes, free_payload, payload, NULL, &source) : -ENOMEM;
+
+    if (rc != 0) {
+        free(payload);
+        return rc;
+    }
+    rc = grow(rig, &source);
+    spw_bytes_release(&source);
+    return rc;
 }
 
 static void run_metadata(void *context, struct measure *measure)
 {
-    struct job *job = context;
     /* The least budget has the smallest runs, and so most of them. */
     const char *const settings[] = {"memory_tier",  "off",   "threshold", "128KiB",
                                     "head_reserve", "64KiB", NULL};
-    spw_bytes source = SPILLWAY_BYTES_NONE;
-    spw_options *options;
-    struct ends ends;
 
-    job->measure = measure;
-    spw_pool *pool = load_pool(measure, 1 << 20, job->plan->dir, &options, settings);
-    void *payload = calloc(1, job->entry_bytes);
-    if (!pool || !payload)
-        return;
-    int rc = ends_make(&ends, pool, options);
-    if (rc == 0)
-        rc = spw_bytes_wrap(payload, job->entry_bytes, NULL, NULL, NULL, &source);
-    if (rc == 0)
-        rc = grow(job, pool, &ends, &source);
-    ends_drop(&ends);
-    spw_bytes_release(&source);
-    spw_pool_close(pool);
-    spw_options_close(options);
-    free(payload);
-    if (rc != 0)
-        measure_fail(measure, rc, "%s", spw_error_text(rc));
+    on_pool(context, measure, 1 << 20, settings, weigh_runs);
 }
 
 int probe_metadata(const struct probe_plan *plan, uint64_t entry_bytes, double *bytes_per_run,

@@ -25,8 +25,8 @@ int probe_system_calls(const struct probe_plan *plan, unsigned *calls, char *why
 int probe_wakeups(const struct probe_plan *plan, uint64_t *wakeups, unsigned *threads, char *why,
                   size_t why_bytes);
 
-/* Nanoseconds an entry for extend and drain, a value a round: our plain queue, and the seed's with
- * a threshold that is never reached, in turns. */
+/* Nanoseconds an entry for extend and drain, a value a round: our queue and the seed's, both
+ * without policies, in turns. */
 int probe_seed(const struct probe_plan *plan, unsigned rounds, struct series *ours,
                struct series *seeds, char *why, size_t why_bytes);
 

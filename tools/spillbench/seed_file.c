@@ -78,25 +78,12 @@ static void batch_release(struct batch *batch)
     free(batch);
 }
 
-static int write_all(int fd, const unsigned char *data, size_t len)
+enum direction { READ, WRITE };
+
+static int move_all(int fd, enum direction direction, unsigned char *data, size_t len)
 {
     while (len > 0) {
-        ssize_t done = write(fd, data, len);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return done < 0 ? -errno : -EIO;
-        data += done;
-        len -= (size_t)done;
-    }
-    return 0;
-}
-
-static int read_all(int fd, unsigned char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t done = read(fd, data, len);
+        ssize_t done = direction == WRITE ? write(fd, data, len) : read(fd, data, len);
 
         if (done < 0 && errno == EINTR)
             continue;
@@ -117,20 +104,20 @@ static int write_chunks(int fd, const struct seed_bytes *chunks, size_t count)
 
     for (size_t i = 0; i < count && !err; i++) {
         if (chunks[i].len > WRITE_BUFFER_BYTES - used) {
-            err = write_all(fd, buffer, used);
+            err = move_all(fd, WRITE, buffer, used);
             used = 0;
         }
         if (err)
             break;
         if (chunks[i].len >= WRITE_BUFFER_BYTES) {
-            err = write_all(fd, chunks[i].data, chunks[i].len);
+            err = move_all(fd, WRITE, chunks[i].data, chunks[i].len);
         } else {
             memcpy(buffer + used, chunks[i].data, chunks[i].len);
             used += chunks[i].len;
         }
     }
     if (!err)
-        err = write_all(fd, buffer, used);
+        err = move_all(fd, WRITE, buffer, used);
     free(buffer);
     return err;
 }
@@ -192,7 +179,7 @@ static int batch_read(struct batch *batch)
 
         err = wrap(calloc(1, len), len, &chunks[done]);
         if (!err) {
-            err = read_all(batch->fd, chunks[done].data, len);
+            err = move_all(batch->fd, READ, chunks[done].data, len);
             done++;
         }
     }
