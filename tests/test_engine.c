@@ -95,7 +95,8 @@ static void rig_init(struct rig *rig)
     rig->fd = scratch_file(&rig->align);
 }
 
-static int rig_try(struct rig *rig, enum engine_kind kind, unsigned depth)
+static int rig_try_files(struct rig *rig, enum engine_kind kind, unsigned depth, const int *fds,
+                         unsigned count)
 {
     struct engine_config config = {
         .os = &fault_os,
@@ -105,13 +106,18 @@ static int rig_try(struct rig *rig, enum engine_kind kind, unsigned depth)
         .depth = depth,
         .request_bytes = rig->request_bytes,
         .trial_bytes = rig->trial_bytes,
-        .fds = &rig->fd,
-        .fd_count = 1,
+        .fds = fds,
+        .fd_count = count,
         .write_ns = &rig->write_ns,
         .read_ns = &rig->read_ns,
     };
 
     return engine_open(&config, &rig->engine, &rig->why);
+}
+
+static int rig_try(struct rig *rig, enum engine_kind kind, unsigned depth)
+{
+    return rig_try_files(rig, kind, depth, &rig->fd, 1);
 }
 
 static void rig_open(struct rig *rig, enum engine_kind kind, unsigned depth)
@@ -233,6 +239,19 @@ static struct engine_info engine_now(const struct rig *rig)
     return info;
 }
 
+/* Until the gate opens. */
+static void hang(void *context)
+{
+    struct rig *rig = context;
+
+    pthread_mutex_lock(&rig->lock);
+    rig->gate_reached = true;
+    pthread_cond_broadcast(&rig->changed);
+    while (!rig->gate_open)
+        pthread_cond_wait(&rig->changed, &rig->lock);
+    pthread_mutex_unlock(&rig->lock);
+}
+
 /* A job that holds the engine thread that runs it until the gate opens. */
 static int gate_prepare(struct job *job)
 {
@@ -240,11 +259,8 @@ static int gate_prepare(struct job *job)
 
     pthread_mutex_lock(&rig->lock);
     rig->busy++;
-    rig->gate_reached = true;
-    pthread_cond_broadcast(&rig->changed);
-    while (!rig->gate_open)
-        pthread_cond_wait(&rig->changed, &rig->lock);
     pthread_mutex_unlock(&rig->lock);
+    hang(rig);
     return JOB_DONE;
 }
 
@@ -911,18 +927,6 @@ TEST_BOTH(each_request_is_timed)
     munmap(buffer, MIB);
 }
 
-static void hang(void *context)
-{
-    struct rig *rig = context;
-
-    pthread_mutex_lock(&rig->lock);
-    rig->gate_reached = true;
-    pthread_cond_broadcast(&rig->changed);
-    while (!rig->gate_open)
-        pthread_cond_wait(&rig->changed, &rig->lock);
-    pthread_mutex_unlock(&rig->lock);
-}
-
 TEST_BOTH(age_of_the_oldest_request_shows)
 {
     unsigned char *buffer = map_buffer(MIB);
@@ -1044,15 +1048,7 @@ static void rig_open_hung(struct rig *rig, enum engine_kind kind, struct hung *h
     hung_open(hung, op == JOB_WRITE);
     fds[0] = fds[2] = rig->fd;
     fds[1] = hung->ends[op == JOB_WRITE];
-    struct engine_config config = {
-        .os = &fault_os,
-        .allocator = &fault_allocator,
-        .log = &rig->log,
-        .kind = kind,
-        .fds = fds,
-        .fd_count = 3,
-    };
-    rc = engine_open(&config, &rig->engine, &rig->why);
+    rc = rig_try_files(rig, kind, 0, fds, 3);
     cr_assert_eq(rc, 0, "engine_open: %d", rc);
 }
 

@@ -23,16 +23,23 @@ static spw_options *open_options(void)
     return options;
 }
 
-/* Sets, and checks the canonical text and the origin. */
-static void check_set(spw_options *options, const char *name, const char *value, const char *want)
+/* The canonical text, and where it is from. */
+static void check_value(const spw_options *options, const char *name, const char *want,
+                        const char *want_origin)
 {
     const char *origin = NULL;
+
+    cr_assert_str_eq(spw_options_value(options, name, &origin), want);
+    cr_assert_str_eq(origin, want_origin, "%s", name);
+}
+
+static void check_set(spw_options *options, const char *name, const char *value, const char *want)
+{
     int rc = spw_options_set(options, name, value);
 
     cr_assert_eq(rc, 0, "%s=%s: %s", name, value, spw_options_message(options));
     cr_assert_str_eq(spw_options_message(options), "");
-    cr_assert_str_eq(spw_options_value(options, name, &origin), want);
-    cr_assert_str_eq(origin, "call");
+    check_value(options, name, want, "call");
 }
 
 /* Must be refused, leave the value alone, and say name and what is allowed. */
@@ -98,10 +105,8 @@ Test(options, defaults_are_values)
     settings_read(options, &was);
     for (i = 0; i < OPTION_COUNT; i++) {
         const struct option_row *row = &option_rows[i];
-        const char *origin = NULL;
 
-        cr_assert_str_eq(spw_options_value(options, row->name, &origin), row->fallback);
-        cr_assert_str_eq(origin, "default");
+        check_value(options, row->name, row->fallback, "default");
         check_set(options, row->name, row->fallback, row->fallback);
     }
     settings_read(options, &is);
@@ -771,20 +776,15 @@ Test(options, load)
                                           "SPILLWAY_DIRS=/a=b",
                                           NULL};
     spw_options *options = open_options();
-    const char *origin;
 
     check_set(options, "seal", "strict", "strict");
     cr_assert_eq(options_load_from(options, env(entries)), 0);
     cr_assert_str_eq(spw_options_message(options), "");
-    cr_assert_str_eq(spw_options_value(options, "memory", &origin), "1GiB");
-    cr_assert_str_eq(origin, "environment");
-    cr_assert_str_eq(spw_options_value(options, "engine", &origin), "threads");
-    cr_assert_str_eq(origin, "environment");
-    cr_assert_str_eq(spw_options_value(options, "dirs", &origin), "/a=b");
-    cr_assert_str_eq(spw_options_value(options, "seal", &origin), "strict");
-    cr_assert_str_eq(origin, "call");
-    cr_assert_str_eq(spw_options_value(options, "tiers", &origin), "memory,disk");
-    cr_assert_str_eq(origin, "default");
+    check_value(options, "memory", "1GiB", "environment");
+    check_value(options, "engine", "threads", "environment");
+    check_value(options, "dirs", "/a=b", "environment");
+    check_value(options, "seal", "strict", "call");
+    check_value(options, "tiers", "memory,disk", "default");
     check_set(options, "memory", "2G", "2GiB");
     spw_options_close(options);
 }
@@ -794,15 +794,13 @@ Test(options, load_names_the_first_refused_and_reads_the_rest)
     static const char *const entries[] = {"SPILLWAY_SEAL=soft", "SPILLWAY_MEMORY=64Q",
                                           "SPILLWAY_MEMROY=1G", "SPILLWAY_THRESHOLD=1M", NULL};
     spw_options *options = open_options();
-    const char *origin;
 
     cr_assert_eq(options_load_from(options, env(entries)), -EINVAL);
     cr_assert_eq(strncmp(spw_options_message(options), "SPILLWAY_MEMORY: '64Q' is not", 29), 0,
                  "%s", spw_options_message(options));
-    cr_assert_str_eq(spw_options_value(options, "memory", &origin), "auto");
-    cr_assert_str_eq(origin, "default");
-    cr_assert_str_eq(spw_options_value(options, "threshold", &origin), "1MiB");
-    cr_assert_str_eq(spw_options_value(options, "seal", &origin), "recycle");
+    check_value(options, "memory", "auto", "default");
+    check_value(options, "threshold", "1MiB", "environment");
+    check_value(options, "seal", "recycle", "default");
     spw_options_close(options);
 }
 
@@ -811,15 +809,12 @@ Test(options, load_empty_value_is_unset)
     static const char *const entries[] = {
         "SPILLWAY_STRICT=on", "SPILLWAY_MEMORY=", "SPILLWAY_SEAL= \t", "SPILLWAY_MEMROY=", NULL};
     spw_options *options = open_options();
-    const char *origin;
 
     check_set(options, "memory", "2G", "2GiB");
     cr_assert_eq(options_load_from(options, env(entries)), 0);
     cr_assert_str_eq(spw_options_message(options), "");
-    cr_assert_str_eq(spw_options_value(options, "memory", &origin), "2GiB");
-    cr_assert_str_eq(origin, "call");
-    cr_assert_str_eq(spw_options_value(options, "seal", &origin), "recycle");
-    cr_assert_str_eq(origin, "default");
+    check_value(options, "memory", "2GiB", "call");
+    check_value(options, "seal", "recycle", "default");
     /* a call has to say what it means */
     cr_assert_eq(spw_options_set(options, "memory", ""), -EINVAL);
     spw_options_close(options);
@@ -888,16 +883,14 @@ Test(options, load_strict_rules_over_order)
 Test(options, load_real_environment)
 {
     spw_options *options = open_options();
-    const char *origin;
 
     cr_assert_eq(setenv("SPILLWAY_CHECKSUM", "all", 1), 0);
     cr_assert_eq(spw_options_load(options), 0, "%s", spw_options_message(options));
-    cr_assert_str_eq(spw_options_value(options, "checksum", &origin), "all");
-    cr_assert_str_eq(origin, "environment");
+    check_value(options, "checksum", "all", "environment");
     /* what is gone from the environment keeps its last value */
     cr_assert_eq(clearenv(), 0);
     cr_assert_eq(spw_options_load(options), 0);
-    cr_assert_str_eq(spw_options_value(options, "checksum", &origin), "all");
+    check_value(options, "checksum", "all", "environment");
     spw_options_close(options);
 }
 

@@ -27,6 +27,15 @@ static void hand_spill_each(struct hand *hand, size_t count, size_t len)
         cr_assert_eq(hand_spill(hand, stream_chunks(i * len, 1, len)), 1);
 }
 
+/* A pool with one run in it, which is stored. */
+static void hand_open_stored(struct hand *hand, const struct setting *settings, unsigned dirs,
+                             spw_chunks chunks)
+{
+    hand_open(hand, settings, dirs);
+    hand_spill(hand, chunks);
+    wait_state(hand->handles[0], RUN_STORED);
+}
+
 static int fetch_nowait(spw_handle *handle, spw_chunks *out)
 {
     return fetch(handle, SPILLWAY_FETCH_NOWAIT, out);
@@ -434,9 +443,7 @@ Test(pool, stored_in_memory_is_there_at_once)
 {
     struct hand hand;
     spw_chunks out;
-    hand_open(&hand, in_memory, 0);
-    hand_spill(&hand, stream_chunks(5, 1, CHUNK));
-    wait_state(hand.handles[0], RUN_STORED);
+    hand_open_stored(&hand, in_memory, 0, stream_chunks(5, 1, CHUNK));
     spw_stats stats = bed_quiet(&hand.bed);
     cr_assert_eq(stats.memory_tier_stored_bytes, CHUNK);
     cr_assert_eq(stats.resident_foreign_bytes, 0);
@@ -484,9 +491,7 @@ Test(pool, reading_calls_when_it_is_loaded)
     struct hand hand;
     spw_chunks out;
     struct bell bell = bell_make();
-    hand_open(&hand, on_disk, 1);
-    hand_spill(&hand, stream_chunks(5, 1, CHUNK));
-    wait_state(hand.handles[0], RUN_STORED);
+    hand_open_stored(&hand, on_disk, 1, stream_chunks(5, 1, CHUNK));
     gate_shut(FAULT_PREAD);
     cr_assert_eq(arm(hand.handles[0], &bell), 0, "arming starts the read");
     gate_wait(1);
@@ -629,9 +634,7 @@ Test(pool, failed_read_is_told_and_tried_again)
     struct hand hand;
     spw_chunks out;
     struct bell bell = bell_make();
-    hand_open(&hand, on_disk, 1);
-    hand_spill(&hand, stream_chunks(3, 300, 1000));
-    wait_state(hand.handles[0], RUN_STORED);
+    hand_open_stored(&hand, on_disk, 1, stream_chunks(3, 300, 1000));
     fault_fail(FAULT_PREAD, 0, 3, -EIO);
     gate_shut(FAULT_PREAD);
     cr_assert_eq(arm(hand.handles[0], &bell), 0);
@@ -653,9 +656,7 @@ Test(pool, failed_and_dropped_gives_its_place_back)
 {
     struct hand hand;
     spw_chunks out;
-    hand_open(&hand, on_disk, 1);
-    hand_spill(&hand, stream_chunks(3, 1, CHUNK));
-    wait_state(hand.handles[0], RUN_STORED);
+    hand_open_stored(&hand, on_disk, 1, stream_chunks(3, 1, CHUNK));
     fault_fail(FAULT_PREAD, 0, FAULT_ALWAYS, -EIO);
     for (unsigned i = 0; i < 3; i++)
         cr_assert_eq(fetch(hand.handles[0], 0, &out), -EIO);
@@ -779,9 +780,7 @@ Test(pool, demotion_without_memory_changes_nothing)
     struct hand hand;
     spw_chunks out;
     uint64_t started = 1;
-    hand_open(&hand, both, 1);
-    hand_spill(&hand, stream_chunks(3, 1, 5 * MIB));
-    wait_state(hand.handles[0], RUN_STORED);
+    hand_open_stored(&hand, both, 1, stream_chunks(3, 1, 5 * MIB));
     bed_quiet(&hand.bed);
     for (uint64_t n = 1; n <= 2; n++) {
         fault_alloc_after(n);
@@ -801,9 +800,7 @@ Test(pool, demotion_with_little_memory_loses_nothing)
     struct hand hand;
     spw_chunks out;
     for (uint64_t n = 3; n <= 8; n++) {
-        hand_open(&hand, both, 1);
-        hand_spill(&hand, stream_chunks(3, 1, 5 * MIB));
-        wait_state(hand.handles[0], RUN_STORED);
+        hand_open_stored(&hand, both, 1, stream_chunks(3, 1, 5 * MIB));
         bed_quiet(&hand.bed);
         fault_alloc_after(n);
         cr_assert_eq(spw_pool_demote(hand.bed.pool, UINT64_MAX, NULL), 0);
