@@ -42,7 +42,8 @@ const struct poolstat_option poolstat_options[] = {
                         "what lines show: names with commas between, see poolstat(1); rows of the "
                         "stats table are columns, too"},
     [OPTION_SORT] = {"sort", '\0', "COLUMN",
-                     "order of the lines: largest first; with a + before the name, smallest first"},
+                     "order of the lines: largest first, texts from A to Z; with a + before the "
+                     "name, smallest first"},
     [OPTION_BYTES] = {"bytes", 'b', NULL, "numbers to the last digit: bytes, nanoseconds"},
     [OPTION_NO_HEADER] = {"no-header", 'n', NULL, "no line of titles"},
     [OPTION_ALL] = {"all", 'a', NULL, "with --diff, also what did not change"},
@@ -90,11 +91,12 @@ static int print_help(void)
     printf("Usage: poolstat [OPTION]... [INTERVAL [COUNT]]\n"
            "       poolstat COMMAND [OPTION]...\n"
            "\n"
-           "Shows what pools of Spillway do, from outside: of all processes that this user may\n"
-           "look into, whether they run, are stopped or hang.\n"
+           "Shows what pools of Spillway do, from outside: of all processes that this user\n"
+           "may look into, whether they run, are stopped or hang.\n"
            "\n"
-           "Without an interval it tells of each pool in a few lines; with one it adds a line\n"
-           "each time, COUNT times: the first is of all the time since the pool was opened.\n"
+           "Without an interval it tells of each pool in a few lines; with one it adds a\n"
+           "line each time, COUNT times: the first is of all the time since the pool was\n"
+           "opened.\n"
            "\n"
            "Commands:\n");
     for (const struct poolstat_command *command = poolstat_commands; command->help; command++) {

@@ -230,9 +230,8 @@ static int compare(const void *a, const void *b, void *context)
     column_value(order->column, a, &one);
     column_value(order->column, b, &other);
     if (order->column->unit == UNIT_TEXT)
-        result = strcmp(other.text, one.text);
-    else
-        result = (one.number > other.number) - (one.number < other.number);
+        return strcmp(one.text, other.text);
+    result = (one.number > other.number) - (one.number < other.number);
     return order->smallest_first ? result : -result;
 }
 
