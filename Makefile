@@ -351,6 +351,11 @@ readme-bench: $(BENCH)/report.md ## write the results of the last make bench int
 $(BENCH)/report.md:
 	@echo "run 'make bench' first" >&2; exit 1
 
+# --- what pressure should be decided to do: tests/traces -----------------------------------------
+.PHONY: traces
+traces: $(BUILD)/$(VARIANT)/test_replay ## write the decisions on recorded pressure anew; look at the difference
+	$(Q)SPILLWAY_TEST_WRITE_DECISIONS=1 $(BUILD)/$(VARIANT)/test_replay
+
 # --- README: the options table -------------------------------------------------------------------
 .PHONY: readme
 readme: $(BUILD)/mkman ## write README.md's table of settings anew

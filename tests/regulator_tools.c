@@ -14,6 +14,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 struct figures figures_open(uint64_t ceiling_bytes)
 {
     return (struct figures){.now_ns = 100 * SECOND_NS,
+                            .begin_ns = 100 * SECOND_NS,
                             .ceiling_bytes = ceiling_bytes,
                             .budget_bytes = ceiling_bytes,
                             .used_bytes = ceiling_bytes,
@@ -62,11 +63,11 @@ spw_orders figures_no_orders(void)
 
 static void figures_write(struct figures *figures, const spw_orders *orders, uint64_t before_bytes)
 {
-    int n =
-        snprintf(figures->text + figures->text_used, figures->text_bytes - figures->text_used,
-                 "%" PRIu64 ".%03" PRIu64 " s  %" PRIu64 " -> %" PRIu64 " KiB  %s: %s\n",
-                 figures->now_ns / SECOND_NS, figures->now_ns / MS_NS % 1000, before_bytes >> 10,
-                 figures->budget_bytes >> 10, orders->action, orders->reason);
+    int n = snprintf(figures->text + figures->text_used, figures->text_bytes - figures->text_used,
+                     "%3" PRIu64 ".%03" PRIu64 " s  %" PRIu64 " -> %" PRIu64 " KiB  %s: %s\n",
+                     (figures->now_ns - figures->begin_ns) / SECOND_NS,
+                     (figures->now_ns - figures->begin_ns) / MS_NS % 1000, before_bytes >> 10,
+                     figures->budget_bytes >> 10, orders->action, orders->reason);
     cr_assert_gt(n, 0);
     figures->text_used += (size_t)n;
     cr_assert_lt(figures->text_used, figures->text_bytes, "more decisions than there is room for");

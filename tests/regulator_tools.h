@@ -16,7 +16,7 @@
 #define MS_NS     UINT64_C(1000000)
 
 struct figures {
-    uint64_t now_ns;
+    uint64_t now_ns, begin_ns;
     uint64_t ceiling_bytes, budget_bytes;
     uint64_t used_bytes, warm_bytes, in_flight_bytes; /* the last two are in the first */
     uint64_t spilled_bytes_total;
