@@ -78,6 +78,8 @@ struct os {
     /* poll(2), for `timeout_ns` at most; UINT64_MAX: without a limit. */
     int (*poll)(struct pollfd *fds, unsigned count, uint64_t timeout_ns);
     int (*thread)(pthread_t *thread, void *(*run)(void *), void *argument);
+    /* Processors that the calling thread may run on; 1 when that is not known. */
+    unsigned (*processors)(void);
 
     /* io_uring: asked before a ring is set up (0, or the -errno to pretend), and with each
      * completion (returns the result to go on with). `op` is 'r' or 'w'. */

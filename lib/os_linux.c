@@ -334,6 +334,14 @@ static int linux_ring_result(int op, int result)
     return result;
 }
 
+static unsigned linux_processors(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 0;
+
+    return count > 0 ? (unsigned)count : 1;
+}
+
 const struct os os_linux = {
     .clock_ns = linux_clock_ns,
     .thread_cpu_ns = linux_thread_cpu_ns,
@@ -367,6 +375,7 @@ const struct os os_linux = {
     .send = linux_send,
     .poll = linux_poll,
     .thread = linux_thread,
+    .processors = linux_processors,
     .ring_allowed = linux_ring_allowed,
     .ring_result = linux_ring_result,
 };

@@ -107,13 +107,13 @@ int run_ask(struct run *run, unsigned flags)
     if ((flags & SPILLWAY_FETCH_NEXT) && !run->next)
         ahead_hurry(run);
     int err = state == RUN_FAILED ? run->error : 0;
-    uint64_t region_bytes = run_region_bytes(run);
+    uint64_t bytes = run_region_bytes(run) + (run->code ? run_total_bytes(run) : 0);
     pthread_mutex_unlock(&pool->lock);
     if (moves && spare)
         return -EAGAIN;
     if (state != RUN_STORED || waits)
         return err;
-    if (spare && !room_to_spare(pool, region_bytes))
+    if (spare && !room_to_spare(pool, bytes))
         return -EAGAIN;
     err = run_load(run, false);
     if (err != -EAGAIN || spare)
@@ -133,22 +133,23 @@ static bool ahead_start(struct spw_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     struct run *run = ahead_first(pool);
-    enum run_place place = run ? (enum run_place)run->place : PLACE_NONE;
-    uint64_t region_bytes = run ? run_region_bytes(run) : 0;
+    struct load_need need = run ? run_need(run) : (struct load_need){.place = PLACE_NONE};
     pthread_mutex_unlock(&pool->lock);
     struct flight *flight;
-    if (!run || load_open(pool, place, region_bytes, false, &flight))
+    if (!run || load_open(pool, &need, false, &flight))
         return false;
     engine_cork(pool->engine);
+    workers_cork(&pool->coding.workers);
     pthread_mutex_lock(&pool->lock);
     run = ahead_first(pool);
-    bool fits = run && run->place == place && run_region_bytes(run) == region_bytes;
+    bool fits = run && run_needs(run, &need);
     if (fits) {
         load_take_off(run, flight);
-        pieces_start(&flight->pieces); /* with the lock held: after that it may be gone */
+        load_start(flight); /* with the lock held: after that it may be gone */
     }
     pthread_mutex_unlock(&pool->lock);
     engine_uncork(pool->engine);
+    workers_uncork(&pool->coding.workers);
     if (fits)
         pool_count(pool, prefetched_runs_total, 1);
     else

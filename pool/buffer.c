@@ -147,14 +147,11 @@ uint64_t buffers_trim(struct buffers *buffers, uint64_t bytes)
     return freed;
 }
 
-/* The last reference to a buffer is gone: warm again, or unmapped when the budget is exceeded. */
-void buffer_last(struct spw_owner *owner)
+/* Nobody uses a buffer any more: warm again, or unmapped when the budget is exceeded. */
+static void buffer_rest(struct buffer *buffer)
 {
-    struct buffer *buffer = (struct buffer *)owner;
     struct spw_pool *pool = buffer->pool;
     struct buffers *buffers = &pool->buffers;
-    if (pool_in_child(pool))
-        return; /* the memory is the parent's */
     bool keep = budget_used(pool) <= budget_now(pool);
     pthread_mutex_lock(&buffers->lock);
     if (!buffers->reserve && buffer->capacity == buffers->reserve_capacity) {
@@ -171,6 +168,16 @@ void buffer_last(struct spw_owner *owner)
     pthread_mutex_unlock(&buffers->lock);
     if (buffer)
         buffer_give_back(buffer);
+}
+
+/* The last reference to a buffer is gone. */
+void buffer_last(struct spw_owner *owner)
+{
+    struct buffer *buffer = (struct buffer *)owner;
+    struct spw_pool *pool = buffer->pool;
+    if (pool_in_child(pool))
+        return; /* the memory is the parent's */
+    buffer_rest(buffer);
     pool_progress(pool);
     pool_release(pool);
 }
@@ -290,6 +297,26 @@ int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
     pool_acquire(pool);
     *out = buffer;
     return 0;
+}
+
+int buffer_acquire_pair(struct buffers *buffers, const size_t bytes[2], enum buffer_use use,
+                        enum buffer_claim claim, struct buffer *out[2])
+{
+    struct spw_pool *pool = buffers->pool;
+    if (claim == CLAIM_WITHIN &&
+        !budget_allows(buffers, buffer_capacity(bytes[0]) + buffer_capacity(bytes[1])))
+        return -EAGAIN;
+    int err = buffer_acquire(buffers, bytes[0], use, claim, &out[0]);
+    if (err)
+        return err;
+    err = buffer_acquire(buffers, bytes[1], use, claim, &out[1]);
+    if (!err)
+        return 0;
+    /* No progress is told: that would be a reason to try this again, over and over. */
+    buffer_rest(out[0]);
+    out[0] = NULL;
+    pool_release(pool); /* not the last: the caller's pool is open */
+    return err;
 }
 
 void buffer_release(struct buffer *buffer)

@@ -76,6 +76,10 @@ void buffers_fini(struct buffers *buffers); /* everything must be warm */
 int buffer_acquire(struct buffers *buffers, size_t bytes, enum buffer_use use,
                    enum buffer_claim claim, struct buffer **out);
 
+/* Two at once, or none. Returns as above. */
+int buffer_acquire_pair(struct buffers *buffers, const size_t bytes[2], enum buffer_use use,
+                        enum buffer_claim claim, struct buffer *out[2]);
+
 /* What a buffer for `bytes`, at most SIZE_MAX / 2 of them, really has. */
 size_t buffer_capacity(size_t bytes);
 

@@ -98,7 +98,7 @@ static bool demotion_is_intact(const struct demotion *demotion)
     return pool->checksum != CHECKSUM_ALL ||
            checksum_update(checksum_identity(pool->id, shape->id, shape->bytes),
                            demotion->region + shape->skip,
-                           (size_t)run_total_bytes(shape)) == shape->checksum;
+                           (size_t)run_stored_bytes(shape)) == shape->checksum;
 }
 
 static int demotion_begin(struct pieces *pieces)

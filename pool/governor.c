@@ -205,6 +205,12 @@ static int governor_fallback(spw_governor *face, const char *name, const char *w
     return pool_in_child(governor->pool) ? -EOWNERDEAD : governor_lacks(governor, name, why);
 }
 
+static int governor_attach_coder(spw_governor *governor, spw_coder *coder)
+{
+    struct spw_pool *pool = governor_of(governor)->pool;
+    return pool_in_child(pool) ? -EOWNERDEAD : pool_attach_coder(pool, coder);
+}
+
 static const spw_options *governor_options(spw_governor *governor)
 {
     return governor_of(governor)->options;
@@ -215,6 +221,7 @@ static const spw_governor_ops governor_ops = {
     .attach = governor_attach,
     .detach = governor_detach,
     .wake = governor_wake,
+    .attach_coder = governor_attach_coder,
     .options = governor_options,
     .regulator = governor_regulator,
     .fallback = governor_fallback,

@@ -104,4 +104,8 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
 void governor_note(struct governor *governor, const char *action, uint64_t before_bytes,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Notes what a coder decided. Any thread, no lock held. */
+void governor_note_coder(struct governor *governor, const char *name, const char *action,
+                         const char *reason);
+
 #endif

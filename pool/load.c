@@ -16,11 +16,6 @@ enum {
 
 /* ---- chunks of what was read ---- */
 
-/* Where the bytes are, and where their lengths can be read without touching a reader's page. */
-struct payload {
-    const unsigned char *data, *table;
-};
-
 /* Fills one empty block with chunks `index` and up, whose memory the pool counts itself. Returns 0
  * or -EBADMSG. */
 static int block_rebuild(const struct run *run, const struct payload *payload, uint32_t index,
@@ -49,12 +44,8 @@ static int block_rebuild(const struct run *run, const struct payload *payload, u
     return end < block->capacity ? -EBADMSG : 0;
 }
 
-/*
- * Rebuilds the chunks of a run. They take over the caller's reference to `owner` on success.
- * Returns 0, -ENOMEM, or -EBADMSG when the table does not add up.
- */
-static int chunks_rebuild(const struct run *run, const struct payload *payload,
-                          struct spw_owner *owner, spw_chunks *out)
+int chunks_rebuild(const struct run *run, const struct payload *payload, struct spw_owner *owner,
+                   spw_chunks *out)
 {
     spw_chunks chunks = SPILLWAY_CHUNKS_NONE;
     uint64_t offset = 0;
@@ -146,14 +137,22 @@ static int load_arrived(struct pieces *pieces, struct lane *lane)
     return 0;
 }
 
-/* All pieces have arrived. Returns 0 when the run is right, or -errno. */
+/* All pieces have arrived. Returns 0, or -EBADMSG when they are not what was written. */
+static int load_check(struct flight *flight)
+{
+    const struct run *run = flight->run;
+    return run->place == PLACE_DISK && run->pool->checksum != CHECKSUM_OFF &&
+                   atomic_load(&flight->checksum) != run->checksum
+               ? -EBADMSG
+               : 0;
+}
+
+/* Builds the chunks. Returns 0 when the run is right, or -errno. */
 static int load_finish(struct flight *flight)
 {
     struct run *run = flight->run;
     if (run->place != PLACE_DISK)
         return 0;
-    if (run->pool->checksum != CHECKSUM_OFF && atomic_load(&flight->checksum) != run->checksum)
-        return -EBADMSG;
     const unsigned char *data = flight->buffer->base + run->skip;
     const struct payload payload = {data, data + run->bytes};
     int err = chunks_rebuild(run, &payload, &flight->buffer->owner, &flight->chunks);
@@ -164,8 +163,7 @@ static int load_finish(struct flight *flight)
     return err;
 }
 
-/* Whether to read once more before telling anybody. */
-static bool load_again(struct flight *flight, int err)
+bool load_again(struct flight *flight, int err)
 {
     struct spw_pool *pool = flight->run->pool;
     if (err == -EBADMSG)
@@ -177,7 +175,7 @@ static bool load_again(struct flight *flight, int err)
     return err != -ENOMEM && ++flight->attempts < READ_TRIES;
 }
 
-static void load_end(struct flight *flight, int err)
+void load_end(struct flight *flight, int err)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
@@ -227,6 +225,12 @@ static bool load_ended(struct pieces *pieces, int err, uint32_t index)
     bool orphan = pieces->orphan;
     pthread_mutex_unlock(&pool->lock);
     if (!err && !orphan)
+        err = load_check(flight);
+    if (!err && !orphan && flight->run->code) {
+        decode_start(flight);
+        return false;
+    }
+    if (!err && !orphan)
         err = load_finish(flight);
     if (err && !orphan && load_again(flight, err))
         return true;
@@ -241,20 +245,39 @@ static const struct pieces_ops load_ops = {
     .ended = load_ended,
 };
 
-int load_open(struct spw_pool *pool, enum run_place place, uint64_t region_bytes, bool head,
-              struct flight **out)
+/* The buffers that a load needs, if any. */
+static int load_buffers(struct flight *flight, const struct load_need *need,
+                        enum buffer_claim claim)
 {
+    struct buffers *buffers = &flight->pieces.pool->buffers;
+    /* First what the reader gets, so that the reserve is kept for that. */
+    const size_t bytes[2] = {need->whole_bytes, need->region_bytes};
+    struct buffer *pair[2] = {NULL, NULL};
+    int err;
+    if (need->place != PLACE_DISK && need->whole_bytes == 0)
+        return 0;
+    if (need->whole_bytes == 0)
+        return buffer_acquire(buffers, need->region_bytes, USE_READING, claim, &flight->buffer);
+    if (need->place != PLACE_DISK)
+        return buffer_acquire(buffers, need->whole_bytes, USE_READING, claim, &flight->whole);
+    err = buffer_acquire_pair(buffers, bytes, USE_READING, claim, pair);
+    flight->whole = pair[0];
+    flight->buffer = pair[1];
+    return err;
+}
+
+int load_open(struct spw_pool *pool, const struct load_need *need, bool head, struct flight **out)
+{
+    enum job_op op = need->place == PLACE_DISK ? JOB_READ : JOB_WORK;
     struct flight *flight = allocator_zeroed(pool->allocator, sizeof(*flight));
     if (!flight)
         return -ENOMEM;
-    pieces_init(&flight->pieces, pool, &load_ops, place == PLACE_DISK ? JOB_READ : JOB_WORK, head);
-    *out = flight;
-    if (place != PLACE_DISK)
-        return 0;
-    int err = buffer_acquire(&pool->buffers, region_bytes, USE_READING,
-                             head ? CLAIM_HEAD : CLAIM_WITHIN, &flight->buffer);
+    pieces_init(&flight->pieces, pool, &load_ops, op, head);
+    int err = load_buffers(flight, need, head ? CLAIM_HEAD : CLAIM_WITHIN);
     if (err)
         allocator_release(pool->allocator, flight, sizeof(*flight));
+    else
+        *out = flight;
     return err;
 }
 
@@ -268,24 +291,31 @@ void load_take_off(struct run *run, struct flight *flight)
         flight->pieces.first.job.file = run_extent(run, 0)->dir;
 }
 
+void load_start(struct flight *flight)
+{
+    if (flight->run->code && flight->run->place != PLACE_DISK)
+        decode_start(flight);
+    else
+        pieces_start(&flight->pieces);
+}
+
 int run_load(struct run *run, bool head)
 {
     struct spw_pool *pool = run->pool;
     for (;;) {
         pthread_mutex_lock(&pool->lock);
         bool needed = run->state == RUN_STORED && !run_is_instant(run);
-        enum run_place place = (enum run_place)run->place;
-        uint64_t region_bytes = run_region_bytes(run);
+        struct load_need need = run_need(run);
         pthread_mutex_unlock(&pool->lock);
         if (!needed)
             return 0;
         struct flight *flight;
-        int err = load_open(pool, place, region_bytes, head, &flight);
+        int err = load_open(pool, &need, head, &flight);
         if (err)
             return err;
         /* Meanwhile a demotion may have begun, or even be over, or its turn may have come. */
         pthread_mutex_lock(&pool->lock);
-        bool moved = run->state != RUN_STORED || run->place != place;
+        bool moved = run->state != RUN_STORED || !run_needs(run, &need);
         if (!moved)
             load_take_off(run, flight);
         pthread_mutex_unlock(&pool->lock);
@@ -295,7 +325,7 @@ int run_load(struct run *run, bool head)
         }
         if (!head)
             pool_count(pool, prefetched_runs_total, 1);
-        pieces_start(&flight->pieces);
+        load_start(flight);
         return 0;
     }
 }

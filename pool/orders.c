@@ -77,6 +77,12 @@ void governor_note(struct governor *governor, const char *action, uint64_t befor
     decision_note(governor, "governor", action, reason, before_bytes, 0);
 }
 
+void governor_note_coder(struct governor *governor, const char *name, const char *action,
+                         const char *reason)
+{
+    decision_note(governor, name, action, reason, budget_now(governor->pool), 0);
+}
+
 /* ---- orders ---- */
 
 /* Sizes that policies are to take, as far as these say something. */

@@ -191,6 +191,20 @@ void pieces_start(struct pieces *pieces)
     engine_submit(pieces->pool->engine, &pieces->first.job, pieces->urgent);
 }
 
+void pieces_again(struct pieces *pieces)
+{
+    struct spw_pool *pool = pieces->pool;
+    enum job_op op = pieces->first.job.op;
+    unsigned file = pieces->first.job.file;
+    pthread_mutex_lock(&pool->lock);
+    lane_init(&pieces->first, pieces, op);
+    pieces->first.job.file = file;
+    pieces_rewind(pieces, &pieces->first);
+    bool urgent = pieces->urgent;
+    pthread_mutex_unlock(&pool->lock);
+    engine_submit(pool->engine, &pieces->first.job, urgent);
+}
+
 bool pieces_are_pending(const struct pieces *pieces)
 {
     return !pieces->begun && engine_is_pending(pieces->pool->engine, &pieces->starter->job);

@@ -65,6 +65,10 @@ void pieces_init(struct pieces *pieces, struct spw_pool *pool, const struct piec
 /* Starts moving. From here on all may be over and gone. */
 void pieces_start(struct pieces *pieces);
 
+/* Once more, after ended() said that all is over; all is still. The same holds as when they were
+ * started. */
+void pieces_again(struct pieces *pieces);
+
 /* With the lock held: takes back what no engine thread has seen: true when ended() will not run. */
 bool pieces_cancel(struct pieces *pieces);
 

@@ -22,6 +22,7 @@ void pool_acquire(struct spw_pool *pool)
 
 static void locks_close(struct spw_pool *pool)
 {
+    coding_fini(pool);
     pthread_mutex_destroy(&pool->budget_lock);
     pthread_cond_destroy(&pool->progress);
     pthread_mutex_destroy(&pool->lock);
@@ -87,6 +88,7 @@ static void account_cork(struct spw_account *account)
         (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
     if (pool->engine)
         engine_cork(pool->engine);
+    workers_cork(&pool->coding.workers);
 }
 
 static void account_uncork(struct spw_account *account)
@@ -96,6 +98,7 @@ static void account_uncork(struct spw_account *account)
     if (pool->engine)
         engine_uncork(pool->engine);
     pool_hear_calls(pool);
+    workers_uncork(&pool->coding.workers);
 }
 
 static void account_has_risen(struct spw_account *account)
@@ -121,8 +124,11 @@ int spw_pool_close_idle(spw_pool *pool)
         return -EOWNERDEAD;
     /* Writes that nobody waits for any more are the pool's own business, not somebody alive; so is
      * a queue that an engine thread is just about to let go. */
-    if (pool->engine)
+    if (pool->engine) {
         engine_wait_idle(pool->engine);
+        workers_wait_idle(&pool->coding.workers); /* they come from there, and go there */
+        engine_wait_idle(pool->engine);
+    }
     if (atomic_load_explicit(&pool->refs, memory_order_acquire) != 1)
         return -EBUSY;
     pool_release(pool);
@@ -148,8 +154,10 @@ static int locks_open(struct spw_pool *pool)
     err = -pthread_mutex_init(&pool->budget_lock, NULL);
     if (err)
         goto no_budget_lock;
-    return 0;
-
+    err = coding_init(pool);
+    if (!err)
+        return 0;
+    pthread_mutex_destroy(&pool->budget_lock);
 no_budget_lock:
     pthread_mutex_destroy(&pool->lock);
 no_lock:

@@ -16,6 +16,7 @@
 #include "../lib/settings.h"
 #include "buffer.h"
 #include "cgroup.h"
+#include "coding.h"
 #include "disk.h"
 #include "engine.h"
 #include "governor.h"
@@ -99,6 +100,7 @@ struct spw_pool {
 
     struct buffers buffers;
     struct governor governor;
+    struct coding coding;
 };
 
 /* As spw_pool_open(), over a given operating system; `root` prefixes /proc and /sys in tests. */
@@ -117,7 +119,9 @@ static inline bool pool_in_child(const struct spw_pool *pool)
  */
 static inline bool pool_on_engine(const struct spw_pool *pool)
 {
-    return (pool->engine && engine_on_thread(pool->engine)) || governor_on_thread(&pool->governor);
+    return (pool->engine &&
+            (engine_on_thread(pool->engine) || workers_on_thread(&pool->coding.workers))) ||
+           governor_on_thread(&pool->governor);
 }
 
 /* Starts or wakes the governor if somebody called who could not do so. No lock held. */

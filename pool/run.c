@@ -21,11 +21,51 @@ uint64_t run_piece_checksum(const struct run *run, uint32_t index, const unsigne
         return 0;
     struct piece piece = run_piece(run, index);
     uint64_t begin = run->skip > piece.offset ? run->skip - piece.offset : 0;
-    uint64_t end = run->skip + run_total_bytes(run) - piece.offset;
+    uint64_t end = run->skip + run_stored_bytes(run) - piece.offset;
     if (end > piece.len)
         end = piece.len;
     return checksum_update(checksum_identity(pool->id, run->id, run->bytes) + index, data + begin,
                            (size_t)(end - begin));
+}
+
+/* ---- pieces of a frame ---- */
+
+enum { FRAME_PIECES_MAX = 3 };
+
+static uint64_t power_up(uint64_t units)
+{
+    return units > 1 ? UINT64_C(1) << (64 - __builtin_clzll(units - 1)) : 1;
+}
+
+/* The length of a piece when `rest` bytes are left: the largest power of two below, unless what it
+ * takes to hold all of the rest is hardly more. */
+static uint64_t frame_cut(uint64_t rest, uint32_t index)
+{
+    uint64_t units = (rest + DISK_EXTENT_MIN_BYTES - 1) / DISK_EXTENT_MIN_BYTES;
+    uint64_t whole = power_up(units);
+    if (index + 1 == FRAME_PIECES_MAX || (whole - units) * 8 <= whole)
+        return rest;
+    return whole / 2 * DISK_EXTENT_MIN_BYTES;
+}
+
+struct piece frame_piece(const struct run *run, uint32_t index)
+{
+    uint64_t offset = 0, rest = run_region_bytes(run);
+    for (uint32_t i = 0;; i++) {
+        uint64_t len = frame_cut(rest, i);
+        if (i == index)
+            return (struct piece){offset, len};
+        offset += len;
+        rest -= len;
+    }
+}
+
+uint32_t frame_pieces(const struct run *run)
+{
+    uint32_t pieces = 0;
+    for (uint64_t rest = run_region_bytes(run); rest > 0; pieces++)
+        rest -= frame_cut(rest, pieces);
+    return pieces;
 }
 
 /* ---- life ---- */
@@ -148,8 +188,10 @@ void flight_close(struct flight *flight)
     account_add_foreign(&pool->account, -(int64_t)flight->chunks.foreign_bytes);
     spw_chunks_clear(&flight->chunks);
     pieces_free(&flight->pieces);
-    if (flight->buffer)
-        buffer_release(flight->buffer);
+    struct buffer *const buffers[] = {flight->buffer, flight->whole, flight->frame};
+    for (unsigned i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++)
+        if (buffers[i])
+            buffer_release(buffers[i]);
     allocator_release(pool->allocator, flight, sizeof(*flight));
 }
 
@@ -273,7 +315,7 @@ static int fetch_locked(struct run *run, spw_chunks *out, enum fetched *fetched)
     *fetched = FETCHED_OPEN;
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
-        if (pieces_cancel(&run->flight->pieces)) {
+        if (store_cancel(run->flight)) {
             flight_uncharge(run->flight);
             chunks_hand_over(run->flight, out);
             count_elided(run);
@@ -351,6 +393,7 @@ static void run_wait(struct run *run)
     uint64_t start_ns = pool->os->clock_ns();
     atomic_fetch_add(&pool->waiters, 1);
     engine_wake_due(pool->engine); /* a policy may wait within its apply */
+    workers_wake_due(&pool->coding.workers);
     enum run_state state = run->state;
     while (run->state == state && (state == RUN_READING || state == RUN_STAGED ||
                                    state == RUN_DEMOTING || run->flight->busy))
@@ -409,7 +452,7 @@ static void run_drop(spw_handle *handle)
     pthread_mutex_lock(&pool->lock);
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
-        if (pieces_cancel(&run->flight->pieces)) {
+        if (store_cancel(run->flight)) {
             flight_uncharge(run->flight);
             count_elided(run);
             break;
@@ -465,7 +508,7 @@ static bool run_is_ready(const struct run *run)
 {
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
-        return pieces_are_pending(&run->flight->pieces);
+        return store_is_pending(run->flight);
     case RUN_WRITING:
         return !run->flight->busy;
     case RUN_STORED:

@@ -10,10 +10,15 @@
  *
  * On disk a run is a region: `skip` bytes of a shared page, the payload, and, for more than
  * one chunk, their lengths. It is moved in pieces of at most RUN_MAX_BYTES, one extent each.
+ *
+ * Where a coder (coding.h) made it smaller, a frame (frame.h) takes the place of payload and
+ * lengths, in either tier. It passes over a worker thread before it is written and after it was
+ * read: staged -> writing (being encoded, then written), reading (then being decoded) -> loaded.
  */
 #ifndef SPILLWAY_POOL_RUN_H
 #define SPILLWAY_POOL_RUN_H
 
+#include "frame.h"
 #include "pieces.h"
 #include "pool.h"
 #include "slot.h"
@@ -44,7 +49,7 @@ struct shared_slot {
 /* Chunks whose list a fetch makes itself; one block of entries. */
 enum { INSTANT_CHUNKS = 128 };
 
-/* A piece of a segment, as long as the run's payload and table. */
+/* A piece of a segment, as long as what is stored of the run. */
 struct own_slot {
     struct segment *segment;
     const unsigned char *data;
@@ -79,6 +84,8 @@ struct run {
     bool next : 1;        /* before others, see SPILLWAY_FETCH_NEXT */
     bool queued : 1;      /* on one of the pool's lists of reads that wait */
     int16_t error;        /* why it failed */
+    uint8_t code;         /* of its frame; 0: it is stored as it is */
+    uint16_t lines;       /* of its frame: FRAME_LINE_BYTES each */
 };
 
 _Static_assert(sizeof(struct run) <= 104, "with its entry and what malloc adds, 160 bytes a run");
@@ -89,18 +96,28 @@ struct flight {
     struct run *run;           /* may be gone once the flight is off it */
     spw_chunks chunks;         /* what is to be written, or what was loaded */
     struct buffer *buffer;     /* to read to */
-    unsigned char *region;     /* where the region is in a slab */
+    struct buffer *whole;      /* to decode what was read to */
+    struct buffer *frame;      /* encoded, on its way out */
+    unsigned char *region;     /* where the region is in a slab, or the frame; NULL: nowhere yet */
     _Atomic uint64_t checksum; /* so far */
     uint64_t charge_bytes;     /* of the window */
     uint32_t attempts;
-    bool busy;   /* an engine thread reads chunks that a fetch would take away */
-    bool direct; /* written straight from a slab's pages */
+    bool busy;     /* an engine thread or worker reads chunks that a fetch would take away */
+    bool direct;   /* written straight from a slab's pages */
+    bool encoding; /* staged: a worker has it first */
+    bool gauged;   /* the device gauge knows that it is being written */
+    struct task task;
     struct run *held_prev, *held_next; /* the pool's list of held runs */
 };
 
 static inline struct flight *flight_of(struct pieces *pieces)
 {
     return (struct flight *)pieces;
+}
+
+static inline struct flight *flight_of_task(struct task *task)
+{
+    return (struct flight *)((char *)task - offsetof(struct flight, task));
 }
 
 /* Bytes of a run's lengths table. */
@@ -114,20 +131,21 @@ static inline uint64_t run_total_bytes(const struct run *run)
     return run->bytes + run_table_bytes(run->count);
 }
 
+/* What a tier keeps of it: that, or its frame. */
+static inline uint64_t run_stored_bytes(const struct run *run)
+{
+    return run->code ? run->lines * (uint64_t)FRAME_LINE_BYTES : run_total_bytes(run);
+}
+
 /* The piece of a segment that a run has to itself. */
 static inline struct memslot run_slot(const struct run *run)
 {
-    return (struct memslot){run->at.slot.segment, run->at.slot.data, run_total_bytes(run)};
+    return (struct memslot){run->at.slot.segment, run->at.slot.data, run_stored_bytes(run)};
 }
 
 static inline uint64_t run_region_bytes(const struct run *run)
 {
-    return (run->skip + run_total_bytes(run) + REGION_ALIGN - 1) & ~(uint64_t)(REGION_ALIGN - 1);
-}
-
-static inline uint32_t run_pieces(const struct run *run)
-{
-    return (uint32_t)((run_region_bytes(run) + RUN_MAX_BYTES - 1) / RUN_MAX_BYTES);
+    return (run->skip + run_stored_bytes(run) + REGION_ALIGN - 1) & ~(uint64_t)(REGION_ALIGN - 1);
 }
 
 /* A piece's place in the region. */
@@ -135,8 +153,24 @@ struct piece {
     uint64_t offset, len;
 };
 
+/*
+ * Where the pieces of a frame are. Extents are powers of two, so that one would often be almost
+ * half empty: a few of falling size are fuller.
+ */
+uint32_t frame_pieces(const struct run *run);
+struct piece frame_piece(const struct run *run, uint32_t index);
+
+static inline uint32_t run_pieces(const struct run *run)
+{
+    if (run->code)
+        return frame_pieces(run);
+    return (uint32_t)((run_region_bytes(run) + RUN_MAX_BYTES - 1) / RUN_MAX_BYTES);
+}
+
 static inline struct piece run_piece(const struct run *run, uint32_t index)
 {
+    if (run->code)
+        return frame_piece(run, index);
     uint64_t offset = (uint64_t)index * RUN_MAX_BYTES, rest = run_region_bytes(run) - offset;
     return (struct piece){offset, rest < RUN_MAX_BYTES ? rest : RUN_MAX_BYTES};
 }
@@ -184,6 +218,27 @@ void run_wake(spw_waker *waker);
 /* Puts a new run in flight. No pool lock held. */
 void run_stage(struct run *run);
 
+/* With the lock held: takes a staged run back that no other thread has seen; and whether that would
+ * work. */
+bool store_cancel(struct flight *flight);
+bool store_is_pending(const struct flight *flight);
+
+/* The bytes can be handed over again: tells whoever waits for that. */
+void store_let_go(struct flight *flight, bool wake);
+
+/* A buffer that the region of a run can be gathered in. Returns 0 or -errno. */
+int staging_open(struct flight *flight, struct lane *lane, enum buffer_claim claim);
+
+/* Copies one piece of the region of a staged run there. */
+void gather_piece(struct flight *flight, struct piece piece, unsigned char *to);
+
+/* Where the pool reads a single chunk that lies in whole pages of its own, which can be written as
+ * they are; NULL for all else. */
+const unsigned char *chunks_own_pages(const struct spw_pool *pool, const spw_chunks *chunks);
+
+/* So much less of the window is needed. No lock held. */
+void flight_discharge(struct flight *flight, uint64_t bytes);
+
 /* A directory refused a write: counts it, and has the disk tier draw its conclusions. */
 void write_failed(struct spw_pool *pool, unsigned dir, int err);
 
@@ -192,6 +247,22 @@ void count_stored(struct run *run, bool direct);
 
 /* With the lock held: ends the flight's part in the window. */
 void flight_uncharge(struct flight *flight);
+
+/* ---- encode.c ---- */
+
+/* What encoding needs beside what run_stage() counts anyway. */
+uint64_t encode_charge(const struct run *run);
+
+/* Has a worker look at a staged run before it goes out. */
+void encode_stage(struct flight *flight);
+
+/* The run is no longer encoded; what a flight has of that is freed. No lock held. */
+void encode_undo(struct flight *flight);
+
+/* ---- decode.c ---- */
+
+/* Has a worker decode what was read of a run, or what lies in the memory tier, and end the load. */
+void decode_start(struct flight *flight);
 
 /* ---- held.c ---- */
 
@@ -238,7 +309,7 @@ static inline bool run_is_in_memory(const struct run *run)
  */
 static inline bool run_is_instant(const struct run *run)
 {
-    return run_is_in_memory(run) && run->count <= INSTANT_CHUNKS && !run->suspect &&
+    return run_is_in_memory(run) && run->count <= INSTANT_CHUNKS && !run->suspect && !run->code &&
            run->pool->checksum != CHECKSUM_ALL;
 }
 
@@ -248,13 +319,51 @@ static inline bool run_is_instant(const struct run *run)
  */
 int run_load(struct run *run, bool head);
 
-/* A flight for reading some run from `place`, where it is `region_bytes` long. Returns as
- * run_load(). */
-int load_open(struct spw_pool *pool, enum run_place place, uint64_t region_bytes, bool head,
-              struct flight **out);
+/* What reading a run needs: of each kind of run the same. */
+struct load_need {
+    enum run_place place;
+    uint64_t region_bytes;
+    uint64_t whole_bytes; /* to decode to; 0: it is not encoded */
+};
 
-/* With the lock held: the stored run is read by this flight, whose pieces are to be started. */
+/* With the lock held. */
+static inline struct load_need run_need(const struct run *run)
+{
+    return (struct load_need){(enum run_place)run->place, run_region_bytes(run),
+                              run->code ? run_total_bytes(run) : 0};
+}
+
+static inline bool run_needs(const struct run *run, const struct load_need *need)
+{
+    struct load_need now = run_need(run);
+    return now.place == need->place && now.region_bytes == need->region_bytes &&
+           now.whole_bytes == need->whole_bytes;
+}
+
+/* A flight for reading some run that needs this. Returns as run_load(). */
+int load_open(struct spw_pool *pool, const struct load_need *need, bool head, struct flight **out);
+
+/* With the lock held: the stored run is read by this flight, which is to be started. */
 void load_take_off(struct run *run, struct flight *flight);
+void load_start(struct flight *flight);
+/* Where the bytes of a run are, and where their lengths can be read without touching a reader's
+ * page. */
+struct payload {
+    const unsigned char *data, *table;
+};
+
+/*
+ * Rebuilds the chunks of a run. They take over the caller's reference to `owner` on success.
+ * Returns 0, -ENOMEM, or -EBADMSG when the table does not add up.
+ */
+int chunks_rebuild(const struct run *run, const struct payload *payload, struct spw_owner *owner,
+                   spw_chunks *out);
+
+/* A load failed: whether to read once more before telling anybody. Counts it. */
+bool load_again(struct flight *flight, int err);
+
+/* The run is loaded, or was not: the flight ends. */
+void load_end(struct flight *flight, int err);
 
 /*
  * Chunks of a run in the memory tier, which point into its segment and take its place over. With

@@ -11,6 +11,16 @@
 /* After this many failed writes a run is held. Each failure withdraws a directory. */
 enum { WRITE_ATTEMPTS = SETTINGS_MAX_DIRS + 1 };
 
+void flight_discharge(struct flight *flight, uint64_t bytes)
+{
+    struct spw_pool *pool = flight->pieces.pool;
+    pthread_mutex_lock(&pool->lock);
+    flight->charge_bytes -= bytes;
+    atomic_fetch_sub(&pool->counters->in_flight_bytes, bytes);
+    pthread_mutex_unlock(&pool->lock);
+    pool_progress(pool);
+}
+
 void flight_uncharge(struct flight *flight)
 {
     atomic_fetch_sub(&flight->pieces.pool->counters->in_flight_bytes, flight->charge_bytes);
@@ -38,8 +48,7 @@ static void gather(void *context, unsigned char *to)
     }
 }
 
-/* Copies one piece of the region of a staged run to a staging buffer. */
-static void gather_piece(struct flight *flight, struct piece piece, unsigned char *to)
+void gather_piece(struct flight *flight, struct piece piece, unsigned char *to)
 {
     const struct run *run = flight->run;
     uint64_t filled = run_total_bytes(run), copied = run->bytes;
@@ -63,7 +72,7 @@ static void sum_in_memory(struct run *run)
     struct spw_pool *pool = run->pool;
     if (pool->checksum == CHECKSUM_ALL)
         run->checksum = checksum_update(checksum_identity(pool->id, run->id, run->bytes),
-                                        run_slot_own_view(run), (size_t)run_total_bytes(run));
+                                        run_slot_own_view(run), (size_t)run_stored_bytes(run));
 }
 
 /* What lies in a segment stays there: neither room nor a copy is needed. Returns whether it does.
@@ -83,10 +92,12 @@ static int store_in_memory(struct flight *flight)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    struct memtier_source source = {.len = run_total_bytes(run)};
+    struct memtier_source source = {.len = run_stored_bytes(run)};
     if (!memtier_may_accept(pool->memtier, source.len))
         return -ENOSPC;
-    if (run->count == 1) {
+    if (flight->frame) {
+        source.whole = flight->frame->base;
+    } else if (run->count == 1) {
         source.whole = spw_chunks_peek(&flight->chunks)->data;
     } else {
         source.fill = gather;
@@ -100,15 +111,13 @@ static int store_in_memory(struct flight *flight)
     run->skip = 0;
     run->place = PLACE_MEMORY;
     sum_in_memory(run);
-    pool_count(pool, copied_bytes_total, run->bytes);
+    pool_count(pool, copied_bytes_total, flight->frame ? source.len : run->bytes);
     return 0;
 }
 
 /* ---- disk tier ---- */
 
-/* Where the pool reads a single chunk that lies in whole pages of its own, which can be written as
- * they are; NULL for all else. */
-static const unsigned char *chunks_own_pages(const struct spw_pool *pool, const spw_chunks *chunks)
+const unsigned char *chunks_own_pages(const struct spw_pool *pool, const spw_chunks *chunks)
 {
     const spw_bytes *bytes = spw_chunks_peek(chunks);
     if (chunks->count > 1)
@@ -119,13 +128,17 @@ static const unsigned char *chunks_own_pages(const struct spw_pool *pool, const 
     return buffer_of(pool, bytes) ? bytes->data : NULL;
 }
 
-/* Finds where the region lies: in the slab's own pages if the bytes are the pool's, else nowhere
- * yet. */
+/* Finds where the region lies: a frame, or in the slab's own pages if the bytes are the pool's,
+ * else nowhere yet. */
 static void region_find(struct flight *flight)
 {
     struct run *run = flight->run;
-    const unsigned char *pages = chunks_own_pages(run->pool, &flight->chunks);
     run->skip = 0;
+    flight->direct = false;
+    flight->region = flight->frame ? flight->frame->base : NULL;
+    if (flight->frame)
+        return;
+    const unsigned char *pages = chunks_own_pages(run->pool, &flight->chunks);
     flight->direct = pages != NULL;
     if (!pages)
         return;
@@ -133,8 +146,7 @@ static void region_find(struct flight *flight)
     flight->region = (unsigned char *)(uintptr_t)pages - run->skip; /* a write only reads it */
 }
 
-/* Staging for one lane. */
-static int staging_open(struct flight *flight, struct lane *lane, enum buffer_claim claim)
+int staging_open(struct flight *flight, struct lane *lane, enum buffer_claim claim)
 {
     struct buffers *buffers = &flight->pieces.pool->buffers;
     uint64_t bytes = run_piece(flight->run, 0).len;
@@ -150,7 +162,7 @@ static int store_on_disk(struct flight *flight)
     /* The window counts the first staging buffer too, so that forcing it stays within the budget's
      * slack. */
     struct lane *lane = flight->pieces.starter;
-    int err = flight->direct || lane->staging ? 0 : staging_open(flight, lane, CLAIM_FORCE);
+    int err = flight->region || lane->staging ? 0 : staging_open(flight, lane, CLAIM_FORCE);
     if (!err)
         err = run_open_extents(run);
     if (err)
@@ -168,14 +180,14 @@ static int store_pick(struct flight *flight)
 {
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
-    if (store_adopted(flight) || (pool->memtier && store_in_memory(flight) == 0))
+    if ((!flight->frame && store_adopted(flight)) ||
+        (pool->memtier && store_in_memory(flight) == 0))
         return JOB_DONE;
     int err = pool->disk ? store_on_disk(flight) : -ENOSPC;
     return err ? err : JOB_ISSUE;
 }
 
-/* The bytes can be handed over again: tells whoever waits for that. */
-static void store_let_go(struct flight *flight, bool wake)
+void store_let_go(struct flight *flight, bool wake)
 {
     struct spw_pool *pool = flight->pieces.pool;
     pthread_mutex_lock(&pool->lock);
@@ -192,13 +204,20 @@ static int store_begin(struct pieces *pieces)
     struct flight *flight = flight_of(pieces);
     struct spw_pool *pool = pieces->pool;
     pthread_mutex_lock(&pool->lock);
+    /* What is written once more, or comes from a worker, may have been fetched meanwhile. */
+    bool orphan = pieces->orphan;
     flight->run->state = RUN_WRITING;
-    flight->busy = true;
+    flight->busy = !orphan && !flight->frame;
     pthread_mutex_unlock(&pool->lock);
+    if (orphan)
+        return -ECANCELED;
     int rc = store_pick(flight);
     /* One chunk is shared with whoever fetches it; several are moved, so they are copied first. */
-    if (rc != JOB_ISSUE || flight->run->count == 1)
+    if (rc != JOB_ISSUE || flight->run->count == 1 || flight->frame)
         store_let_go(flight, rc == JOB_ISSUE);
+    flight->gauged = rc == JOB_ISSUE && atomic_load(&pool->coding.coder);
+    if (flight->gauged)
+        coding_write_begins(pool);
     return rc;
 }
 
@@ -207,7 +226,7 @@ static bool store_widen(struct pieces *pieces, struct lane *lane)
 {
     struct flight *flight = flight_of(pieces);
     struct spw_pool *pool = pieces->pool;
-    if (flight->direct)
+    if (flight->region)
         return true;
     if (staging_open(flight, lane, CLAIM_WITHIN))
         return false;
@@ -226,8 +245,8 @@ static int store_ready(struct pieces *pieces, struct lane *lane)
     struct run *run = flight->run;
     struct piece piece = run_piece(run, lane->index);
     const struct extent *extent = run_extent(run, lane->index);
-    unsigned char *data = flight->direct ? flight->region + piece.offset : lane->staging->base;
-    if (!flight->direct)
+    unsigned char *data = flight->region ? flight->region + piece.offset : lane->staging->base;
+    if (!flight->region)
         gather_piece(flight, piece, data);
     atomic_fetch_add(&flight->checksum, run_piece_checksum(run, lane->index, data));
     struct job *job = &lane->job;
@@ -236,7 +255,7 @@ static int store_ready(struct pieces *pieces, struct lane *lane)
     job->buffer = data;
     job->len = piece.len;
     job->offset = extent->offset;
-    if (run->count > 1)
+    if (run->count > 1 && !flight->frame)
         store_let_go(flight, true);
     return 0;
 }
@@ -252,6 +271,11 @@ void count_stored(struct run *run, bool direct)
         pool_count(pool, spilled_memory_bytes_total, run->bytes);
     if (direct && run->place == PLACE_DISK)
         pool_count(pool, direct_bytes_total, run->bytes);
+    if (run->code) {
+        pool_count(pool, encoded_runs_total, 1);
+        pool_count(pool, encoded_bytes_total, run->bytes);
+        pool_count(pool, encoded_stored_bytes_total, run_stored_bytes(run));
+    }
 }
 
 /* The run has a place, or none wanted it, or nobody wants it any more. */
@@ -260,6 +284,8 @@ static void store_end(struct flight *flight, int result)
     struct run *run = flight->run;
     struct spw_pool *pool = run->pool;
     pieces_free(&flight->pieces); /* staging */
+    if (result && run->place == PLACE_NONE)
+        encode_undo(flight);
     pthread_mutex_lock(&pool->lock);
     bool orphan = flight->pieces.orphan;
     flight_uncharge(flight);
@@ -310,6 +336,9 @@ static bool store_again(struct flight *flight, int err, uint32_t index)
 static bool store_ended(struct pieces *pieces, int err, uint32_t index)
 {
     struct flight *flight = flight_of(pieces);
+    if (flight->gauged)
+        coding_write_ended(pieces->pool, err ? 0 : run_region_bytes(flight->run));
+    flight->gauged = false;
     /* An orphan that begins again ends there; what it has on disk is freed with it. */
     if (err && index != UINT32_MAX && store_again(flight, err, index))
         return true;
@@ -332,9 +361,31 @@ void run_stage(struct run *run)
     uint64_t staging = chunks_own_pages(pool, &flight->chunks) ? 0 : run->bytes;
     if (staging > RUN_MAX_BYTES)
         staging = RUN_MAX_BYTES;
-    flight->charge_bytes = run->bytes + staging;
+    flight->encoding = coding_asks(pool, run);
+    flight->charge_bytes = run->bytes + staging + (flight->encoding ? encode_charge(run) : 0);
     flight->attempts = 0;
     atomic_fetch_add(&pool->counters->in_flight_bytes, flight->charge_bytes);
     pieces_init(&flight->pieces, pool, &store_ops, JOB_WRITE, false);
-    pieces_start(&flight->pieces);
+    if (flight->encoding)
+        encode_stage(flight);
+    else
+        pieces_start(&flight->pieces);
+}
+
+bool store_cancel(struct flight *flight)
+{
+    struct coding *coding = &flight->pieces.pool->coding;
+    if (!flight->encoding)
+        return pieces_cancel(&flight->pieces);
+    if (!workers_cancel(&coding->workers, &flight->task))
+        return false;
+    atomic_fetch_sub(&coding->encoding, 1);
+    return true;
+}
+
+bool store_is_pending(const struct flight *flight)
+{
+    return flight->encoding
+               ? workers_is_pending(&flight->pieces.pool->coding.workers, &flight->task)
+               : pieces_are_pending(&flight->pieces);
 }

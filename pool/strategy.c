@@ -44,10 +44,12 @@ static bool is_adoptable(const struct spw_pool *pool, const spw_bytes *bytes)
     return pool->checksum != CHECKSUM_ALL && slot_is_adoptable(pool, bytes);
 }
 
-/* Returns 1 when the first chunk was adopted, 0 when it cannot be, -ENOMEM. */
+/* Returns 1 when the first chunk was adopted, 0 when it cannot be, or should take the way of others
+ * since it may get smaller there, -ENOMEM. */
 static int adopt_first(struct spw_pool *pool, spw_chunks *chunks, spw_sink *sink)
 {
-    if (!is_adoptable(pool, spw_chunks_peek(chunks)))
+    if (!is_adoptable(pool, spw_chunks_peek(chunks)) ||
+        (coding_wants_adopted(pool) && budget_room(pool) > 0))
         return 0;
     if (spw_sink_reserve(sink))
         return -ENOMEM;

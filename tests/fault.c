@@ -37,6 +37,7 @@ static struct {
     struct os_dio dio;
     bool fs_set, dio_set, node_set, clock_set;
     int node;
+    unsigned processors; /* 0: as there are */
     struct {
         int resource;
         uint64_t soft;
@@ -189,6 +190,14 @@ bool script_dio(struct os_dio *out)
         *out = script.dio;
     pthread_mutex_unlock(&lock);
     return set;
+}
+
+bool script_processors(unsigned *count)
+{
+    pthread_mutex_lock(&lock);
+    *count = script.processors;
+    pthread_mutex_unlock(&lock);
+    return *count > 0;
 }
 
 bool script_node(int *node)
@@ -377,6 +386,13 @@ void fault_limit(int resource, uint64_t soft)
         give_up("too many limits");
     script.limits[script.limit_count].resource = resource;
     script.limits[script.limit_count++].soft = soft;
+    pthread_mutex_unlock(&lock);
+}
+
+void fault_processors(unsigned count)
+{
+    pthread_mutex_lock(&lock);
+    script.processors = count;
     pthread_mutex_unlock(&lock);
 }
 

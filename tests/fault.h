@@ -112,6 +112,9 @@ void fault_dio(const struct os_dio *dio);
 void fault_limit(int resource, uint64_t soft);
 void fault_node(int node);
 
+/* So many processors; 0: as there are. */
+void fault_processors(unsigned count);
+
 /* A clock that stands still until it is moved. fault_clock_real() goes back. */
 void fault_clock_set(uint64_t ns);
 void fault_clock_advance(uint64_t ns);

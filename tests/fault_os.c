@@ -379,6 +379,13 @@ static int fault_os_ring_result(int op, int result)
     return os_linux.ring_result(op, result);
 }
 
+static unsigned fault_os_processors(void)
+{
+    unsigned count;
+
+    return script_processors(&count) ? count : os_linux.processors();
+}
+
 const struct os fault_os = {
     .clock_ns = fault_os_clock_ns,
     .thread_cpu_ns = fault_os_thread_cpu_ns,
@@ -412,6 +419,7 @@ const struct os fault_os = {
     .send = fault_os_send,
     .poll = fault_os_poll,
     .thread = fault_os_thread,
+    .processors = fault_os_processors,
     .ring_allowed = fault_os_ring_allowed,
     .ring_result = fault_os_ring_result,
 };

@@ -28,6 +28,7 @@ bool script_clock(uint64_t *ns);
 bool script_fs(struct os_fs *out);
 bool script_dio(struct os_dio *out);
 bool script_node(int *node);
+bool script_processors(unsigned *count);
 bool script_limit(int resource, uint64_t *soft);
 
 /* Leak counts. */

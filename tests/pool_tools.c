@@ -223,10 +223,18 @@ static bool engine_is_idle(struct engine *engine)
     return idle;
 }
 
+static bool workers_are_idle(struct workers *workers)
+{
+    pthread_mutex_lock(&workers->lock);
+    bool idle = workers->outstanding == 0;
+    pthread_mutex_unlock(&workers->lock);
+    return idle;
+}
+
 static bool is_quiet(void *context)
 {
     const struct bed *bed = context;
-    if (!engine_is_idle(bed->pool->engine))
+    if (!engine_is_idle(bed->pool->engine) || !workers_are_idle(&bed->pool->coding.workers))
         return false;
     spw_stats stats = bed_stats(bed);
     return stats.in_flight_bytes == 0 && stats.reading_bytes == 0 && stats.staging_bytes == 0 &&

@@ -174,9 +174,9 @@ SPILLWAY_API int spw_governor_fallback(spw_governor *governor, const char *name,
 SPILLWAY_API void spw_governor_wake(spw_governor *governor, const char *name);
 
 /**
- * Takes over `coder`, through which runs go from now on; the one before is closed once no run needs
- * it any more. Returns 0, -EINVAL, -EEXIST (there is one already), -ENOTSUP (the
- * governor has no use for one), -ENOMEM or -EOWNERDEAD.
+ * Takes over `coder` on success, through which runs go from now on, as long as the pool lives.
+ * Returns 0, -EINVAL (no coder, or one without an operation), -EEXIST (there is one already),
+ * -ENOTSUP (the governor has no use for one), -EAGAIN (no thread can be started) or -EOWNERDEAD.
  */
 SPILLWAY_API int spw_governor_attach_coder(spw_governor *governor, spw_coder *coder);
 

@@ -110,7 +110,14 @@ extern "C" {
     X(disk_held_total, counter, "times that the disk was held back")                               \
     X(on_time_runs_total, counter, "fetched runs that were there when their reader came for them") \
     X(hints_total, counter,                                                                        \
-      "ranges that the kernel was asked to bring into memory ahead of a reader")
+      "ranges that the kernel was asked to bring into memory ahead of a reader")                   \
+    X(encoded_runs_total, counter, "of spilled_runs_total: those that a coder made smaller")       \
+    X(encoded_bytes_total, counter, "their payload")                                               \
+    X(encoded_stored_bytes_total, counter, "what the tiers got for it, not yet rounded up")        \
+    X(encode_ns_total, counter, "processor time spent on choosing a code and encoding")            \
+    X(decode_ns_total, counter, "the same on decoding")                                            \
+    X(coder_refused_total, counter, "runs that did not get small enough")                          \
+    X(coder_threads, gauge, "threads that encode and decode; 0: no coder is attached")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A staged run at a worker: it asks the coder, encodes the run if that is worth it, and passes it
+ * on to the engine, which writes the frame or the run as it is. A fetch or drop meanwhile takes the
+ * bytes as it does from a run that is being written.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "run.h"
+
+/* A frame saves an eighth at least, or is not worth its decoding. */
+enum { SAVED_SHARE = 8 };
+
+uint64_t encode_charge(const struct run *run)
+{
+    return buffer_capacity(run_total_bytes(run));
+}
+
+void encode_undo(struct flight *flight)
+{
+    if (flight->frame)
+        buffer_release(flight->frame);
+    flight->frame = NULL;
+    flight->region = NULL;
+    flight->run->code = 0;
+    flight->run->lines = 0;
+}
+
+/* ---- asking ---- */
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Where a worker reads a single chunk. */
+static const unsigned char *whole_chunk(const struct flight *flight)
+{
+    const unsigned char *own = chunks_own_pages(flight->pieces.pool, &flight->chunks);
+    return own ? own : spw_chunks_peek(&flight->chunks)->data;
+}
+
+/* Copies the first chunks together. Returns the bytes. */
+static size_t sample_gather(const struct flight *flight, unsigned char *to, size_t most)
+{
+    size_t at = 0;
+    spw_chunks_iter iter = spw_chunks_begin(&flight->chunks);
+    const spw_bytes *bytes;
+    while (at < most && (bytes = spw_chunks_next(&iter))) {
+        size_t len = least(bytes->len, most - at);
+        memcpy(to + at, bytes->data, len);
+        at += len;
+    }
+    return at;
+}
+
+static uint8_t encode_ask(struct flight *flight)
+{
+    const struct run *run = flight->run;
+    unsigned char gathered[SAMPLE_MOST_BYTES];
+    size_t most = least((size_t)run->bytes / 16, SAMPLE_MOST_BYTES);
+    if (most < SAMPLE_LEAST_BYTES)
+        most = least((size_t)run->bytes, SAMPLE_LEAST_BYTES);
+    const unsigned char *sample = gathered;
+    if (run->count == 1)
+        sample = whole_chunk(flight) + (run->bytes - most) / 2;
+    else
+        most = sample_gather(flight, gathered, most);
+    return coding_choose(run->pool, run, sample, most);
+}
+
+/* ---- encoding ---- */
+
+/* Payload and table in one piece; NULL without memory. */
+static const unsigned char *encode_input(struct flight *flight)
+{
+    struct lane *lane = flight->pieces.starter;
+    if (flight->run->count == 1)
+        return whole_chunk(flight);
+    if (!lane->staging && staging_open(flight, lane, CLAIM_FORCE))
+        return NULL;
+    gather_piece(flight, run_piece(flight->run, 0), lane->staging->base);
+    store_let_go(flight, true);
+    return lane->staging->base;
+}
+
+/* Encodes to `frame`. Returns the lines of the frame, or -errno. */
+static long encode_to(struct flight *flight, uint8_t code, struct buffer *frame)
+{
+    struct run *run = flight->run;
+    spw_coder *coder = atomic_load(&run->pool->coding.coder);
+    size_t total = (size_t)run_total_bytes(run);
+    const unsigned char *in = encode_input(flight);
+    if (!in)
+        return -ENOMEM;
+    long len = coder->ops->encode(coder, code, in, total, frame->base + FRAME_HEADER_BYTES,
+                                  total - total / SAVED_SHARE - FRAME_HEADER_BYTES);
+    if (len <= 0)
+        return len < 0 ? len : -EINVAL;
+    struct frame header = {
+        .run_id = run->id, .whole_bytes = total, .coded_bytes = (uint32_t)len, .code = code};
+    return (long)frame_close(frame->base, &header);
+}
+
+/* The frame is what is stored from now on. */
+static void encode_done(struct flight *flight, uint8_t code, struct buffer *frame, size_t lines)
+{
+    struct run *run = flight->run;
+    struct lane *lane = flight->pieces.starter;
+    run->code = code;
+    run->lines = (uint16_t)lines;
+    run->skip = 0;
+    flight->frame = frame;
+    uint64_t stored = run_stored_bytes(run);
+    memset(frame->base + stored, 0, (size_t)(run_region_bytes(run) - stored));
+    if (!lane->staging)
+        return;
+    buffer_release(lane->staging); /* it was gathered there */
+    lane->staging = NULL;
+    flight_discharge(flight, run->bytes);
+}
+
+static void encode_run(struct flight *flight, uint8_t code)
+{
+    struct run *run = flight->run;
+    struct spw_pool *pool = run->pool;
+    struct buffer *frame = NULL;
+    long lines = buffer_acquire(&pool->buffers, (size_t)run_total_bytes(run), USE_STAGING,
+                                CLAIM_FORCE, &frame);
+    if (lines == 0)
+        lines = encode_to(flight, code, frame);
+    if (lines > 0) {
+        encode_done(flight, code, frame, (size_t)lines);
+        return;
+    }
+    if (lines == -ENOSPC)
+        pool_count(pool, coder_refused_total, 1);
+    if (frame)
+        buffer_release(frame);
+}
+
+/* ---- the task ---- */
+
+/* A worker has taken the run. Returns whether somebody still wants it. */
+static bool encode_begin(struct flight *flight)
+{
+    struct spw_pool *pool = flight->pieces.pool;
+    pthread_mutex_lock(&pool->lock);
+    bool orphan = flight->pieces.orphan;
+    flight->run->state = RUN_WRITING;
+    /* One chunk is shared with whoever fetches it; several are moved. */
+    flight->busy = !orphan && flight->run->count > 1;
+    pthread_mutex_unlock(&pool->lock);
+    if (!flight->busy && !orphan)
+        store_let_go(flight, true);
+    return !orphan;
+}
+
+static void encode_task(struct task *task)
+{
+    struct flight *flight = flight_of_task(task);
+    struct spw_pool *pool = flight->pieces.pool;
+    pool_acquire(pool); /* for what is left to do once the run may be gone */
+    if (encode_begin(flight)) {
+        uint64_t start_ns = pool->os->thread_cpu_ns();
+        uint8_t code = encode_ask(flight);
+        buffers_reap(&pool->buffers);
+        if (code)
+            encode_run(flight, code);
+        pool_count(pool, encode_ns_total, pool->os->thread_cpu_ns() - start_ns);
+        if (!flight->frame)
+            flight_discharge(flight, encode_charge(flight->run));
+        if (flight->busy)
+            store_let_go(flight, true);
+    }
+    atomic_fetch_sub(&pool->coding.encoding, 1);
+    pieces_start(&flight->pieces);
+    pool_release(pool);
+}
+
+void encode_stage(struct flight *flight)
+{
+    struct coding *coding = &flight->pieces.pool->coding;
+    flight->task = (struct task){.run = encode_task};
+    atomic_fetch_add(&coding->encoding, 1);
+    workers_submit(&coding->workers, &flight->task, false);
+}
