@@ -48,8 +48,10 @@ build_and_run() {
 
 static=
 build_and_run c_shared $source/external.c "${CC:-cc}" -std=gnu11 || fail "C, shared"
+build_and_run own_shared $source/policy.c "${CC:-cc}" -std=gnu11 || fail "policies of one's own, shared"
 static=--static
 build_and_run c_static $source/external.c "${CC:-cc}" -std=gnu11 || fail "C, static"
+build_and_run own_static $source/policy.c "${CC:-cc}" -std=gnu11 || fail "policies of one's own, static"
 # Every public header stands alone, in strict C and C++.
 for header in "$dest$prefix"/include/spillway/*.h; do
     name=$(basename "$header")

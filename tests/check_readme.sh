@@ -17,6 +17,13 @@ fi
 
 work=$(mktemp -d "$build/readme.XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
+# The policies of somebody's own are those of a program that check_external builds and runs.
+sed -n '/^<!-- own: /,/^<!-- end of own -->/{/^<!-- /d;/^```/d;p}' README.md >"$work/shown"
+sed -n '/^\/\* \[own\] \*\/$/,/^\/\* \[end\] \*\/$/{/^\/\* \[/d;p}' tests/external/policy.c >"$work/own"
+if [ ! -s "$work/own" ] || ! diff -u "$work/shown" "$work/own"; then
+    echo "README.md shows other policies than tests/external/policy.c has"
+    failed=1
+fi
 sed -n '/^```c$/,/^```$/{/^```/d;p}' README.md >"$work/pieces"
 {
     grep '^#include' "$work/pieces"
