@@ -330,7 +330,7 @@ if is_root && command -v setpriv >/dev/null; then
     check "all pools as that user: exit code 0" [ $? -eq 0 ]
     check "    says how many processes it cannot see" \
         grep -Eq 'Not readable: [0-9]+ processe?s? of other users; run as root' out
-    nobody "$work/poolstat" --check 'queues<9' >out 2>err
+    nobody "$work/poolstat" -p "$pid" --check 'queues<9' >out 2>err
     check "--check of what cannot be seen: exit code 3" [ $? -eq 3 ]
     hold_close
     chown 65534 "$work/scratch" "$work"
