@@ -107,7 +107,10 @@ int run_ask(struct run *run, unsigned flags)
     if ((flags & SPILLWAY_FETCH_NEXT) && !run->next)
         ahead_hurry(run);
     int err = state == RUN_FAILED ? run->error : 0;
-    uint64_t bytes = run_region_bytes(run) + (run->code ? run_total_bytes(run) : 0);
+    /* Where and as what it lies is the storing thread's until it is stored. */
+    uint64_t bytes = 0;
+    if (state == RUN_STORED)
+        bytes = run_region_bytes(run) + (run->code ? run_total_bytes(run) : 0);
     pthread_mutex_unlock(&pool->lock);
     if (moves && spare)
         return -EAGAIN;
