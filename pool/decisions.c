@@ -2,12 +2,14 @@
 #include "decisions.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "../lib/growable.h"
 
-int decisions_init(struct decisions *decisions)
+int decisions_init(struct decisions *decisions, spw_decision *ring)
 {
+    decisions->ring = ring;
     return -pthread_mutex_init(&decisions->lock, NULL);
 }
 
@@ -25,7 +27,15 @@ void decisions_add(struct decisions *decisions, spw_decision *decision)
 {
     pthread_mutex_lock(&decisions->lock);
     decision->number = ++decisions->count;
-    *decision_at(decisions, decision->number) = *decision;
+    spw_decision *place = decision_at(decisions, decision->number);
+    /* Who looks from another process takes only what has the same number before and behind. */
+    place->number = 0;
+    atomic_thread_fence(memory_order_release);
+    spw_decision now = *decision;
+    now.number = 0;
+    *place = now;
+    atomic_thread_fence(memory_order_release);
+    place->number = decision->number;
     pthread_mutex_unlock(&decisions->lock);
 }
 

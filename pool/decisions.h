@@ -11,10 +11,11 @@
 struct decisions {
     pthread_mutex_t lock; /* innermost; guards the rest */
     uint64_t count;       /* so far: the number of the last one */
-    spw_decision ring[SPILLWAY_DECISIONS_KEPT];
+    spw_decision *ring;   /* SPILLWAY_DECISIONS_KEPT of them */
 };
 
-int decisions_init(struct decisions *decisions);
+/* `ring` is empty memory that others may read meanwhile; it must outlive the decisions. */
+int decisions_init(struct decisions *decisions, spw_decision *ring);
 void decisions_fini(struct decisions *decisions);
 
 /* Keeps a copy, under the next number, which goes to `decision` too. */

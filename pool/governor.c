@@ -255,7 +255,7 @@ int governor_init(struct governor *governor, struct spw_pool *pool, spw_options 
     int err = locks_init(governor);
     if (err)
         return err;
-    err = decisions_init(&governor->decisions);
+    err = decisions_init(&governor->decisions, pool->page.page->decisions);
     if (err) {
         pthread_cond_destroy(&governor->changed);
         pthread_mutex_destroy(&governor->lock);

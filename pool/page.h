@@ -19,6 +19,7 @@
 #include "rows.h"
 #include "spillway/alloc.h"
 #include "spillway/options.h"
+#include "spillway/pool.h"
 
 struct page_texts {
     char engine[16];
@@ -37,7 +38,7 @@ struct page_setting {
 
 #define PAGE_COUNT_ONE(...) +1
 enum {
-    PAGE_SECTIONS = 9,
+    PAGE_SECTIONS = 10,
     PAGE_STATS = 0 SPILLWAY_STATS_TABLE(PAGE_COUNT_ONE),
     PAGE_HISTOGRAMS = 0 SPILLWAY_HISTOGRAMS_TABLE(PAGE_COUNT_ONE),
     PAGE_TEXT_FIELDS = 3,
@@ -46,8 +47,10 @@ enum {
     PAGE_QUEUE_FIELDS = 11,
     PAGE_SETTING_FIELDS = 5,
     PAGE_REQUEST_FIELDS = 1,
+    PAGE_DECISION_FIELDS = 9,
     PAGE_FIELDS = PAGE_STATS + PAGE_HISTOGRAMS + PAGE_TEXT_FIELDS + PAGE_DIR_FIELDS +
-                  PAGE_NODE_FIELDS + PAGE_QUEUE_FIELDS + PAGE_SETTING_FIELDS + PAGE_REQUEST_FIELDS,
+                  PAGE_NODE_FIELDS + PAGE_QUEUE_FIELDS + PAGE_SETTING_FIELDS + PAGE_REQUEST_FIELDS +
+                  PAGE_DECISION_FIELDS,
 };
 
 /* As it is laid out by this version; readers go by what it says of itself. */
@@ -60,6 +63,7 @@ struct page {
     struct dir_row dirs[ROW_DIRS];
     struct node_row nodes[ROW_NODES];
     struct page_setting settings[OPTION_COUNT];
+    spw_decision decisions[SPILLWAY_DECISIONS_KEPT];
     struct page_section sections[PAGE_SECTIONS];
     struct page_field fields[PAGE_FIELDS];
 };

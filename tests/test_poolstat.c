@@ -192,9 +192,9 @@ Test(poolstat, a_corrupted_page_is_refused)
     CORRUPT(page->sections[0].rows = UINT32_MAX, -EBADMSG, "'stats'");
     CORRUPT(page->sections[0].row_bytes = 16, -EBADMSG, "of 'stats'");
     CORRUPT(page->sections[0].fields = UINT32_MAX, -EBADMSG, "fields of 'stats'");
-    CORRUPT(page->sections[7].rows = UINT32_MAX, -EBADMSG, "'queues'");
-    CORRUPT(page->sections[8].name[0] = 'x', -EBADMSG, "list of fields");
-    CORRUPT(page->sections[8].row_bytes = 56, -EBADMSG, "list of fields");
+    CORRUPT(page->sections[8].rows = UINT32_MAX, -EBADMSG, "'queues'");
+    CORRUPT(page->sections[9].name[0] = 'x', -EBADMSG, "list of fields");
+    CORRUPT(page->sections[9].row_bytes = 56, -EBADMSG, "list of fields");
     CORRUPT(page->fields[0].offset = UINT32_MAX, -EBADMSG, "'budget_bytes'");
     CORRUPT(page->fields[0].offset = 4, -EBADMSG, "'budget_bytes'");
     CORRUPT(page->fields[0].bytes = 0, -EBADMSG, "'budget_bytes'");
@@ -423,7 +423,7 @@ Test(poolstat, an_older_page_is_read)
     char last[PAGE_NAME_BYTES];
     snprintf(last, sizeof(last), "%s", page->fields[PAGE_STATS - 1].name);
     memcpy(page->sections[5].name, "gone", 5); /* nodes */
-    memcpy(page->sections[7].name, "gone", 5); /* queues */
+    memcpy(page->sections[8].name, "gone", 5); /* queues */
     memcpy(page->sections[3].name, "gone", 5); /* requests */
     memcpy(page->fields[PAGE_STATS - 1].name, "was_called_so", 14);
     page->sections[1].fields = 2; /* histograms */

@@ -760,6 +760,84 @@ Test(stats_page, nodes_are_those_the_kernel_reports)
     node_is_told(3);
 }
 
+/* ---- decisions ---- */
+
+Test(stats_page, the_last_decisions_are_told)
+{
+    enum { KEPT = SPILLWAY_DECISIONS_KEPT, MADE = KEPT + 10 };
+    static spw_decision expected[KEPT];
+    struct bed bed;
+    struct page_copy copy;
+    size_t count;
+    bed_open(&bed, no_tier, 0);
+    copy_open(&bed, &copy);
+    free(value_decisions(&copy, &count));
+    cr_assert_eq(count, 0);
+    page_copy_close(&copy);
+    for (uint64_t i = 1; i <= MADE; i++)
+        governor_note(&bed.pool->governor, "tested", i, "reason %d", (int)i);
+    for (size_t i = 0; i < KEPT; i++)
+        expected[i].size = sizeof(expected[i]);
+    cr_assert_eq(spw_pool_decisions(bed.pool, 0, expected, KEPT), (long)KEPT);
+    copy_open(&bed, &copy);
+    struct decision_value *decisions = value_decisions(&copy, &count);
+    cr_assert_eq(count, (size_t)KEPT);
+    for (size_t i = 0; i < KEPT; i++) {
+        cr_assert_eq(decisions[i].number, MADE - KEPT + 1 + i);
+        cr_assert_eq(decisions[i].number, expected[i].number);
+        cr_assert_eq(decisions[i].time_ns, expected[i].time_ns);
+        cr_assert_eq(decisions[i].budget_before_bytes, expected[i].budget_before_bytes);
+        cr_assert_eq(decisions[i].budget_bytes, expected[i].budget_bytes);
+        cr_assert_eq(decisions[i].used_bytes, expected[i].used_bytes);
+        cr_assert_str_eq(decisions[i].regulator, expected[i].regulator);
+        cr_assert_str_eq(decisions[i].action, expected[i].action);
+        cr_assert_str_eq(decisions[i].reason, expected[i].reason);
+    }
+    free(decisions);
+    page_copy_close(&copy);
+    bed_close(&bed);
+}
+
+struct notes {
+    struct bed *bed;
+    _Atomic bool done;
+};
+
+static void *note_all_the_time(void *argument)
+{
+    struct notes *notes = argument;
+    for (int i = 1; !atomic_load(&notes->done); i++)
+        governor_note(&notes->bed->pool->governor, "tested", (uint64_t)i, "%d %d %d", i, i, i);
+    return NULL;
+}
+
+/* Each that is seen is whole. */
+Test(stats_page, decisions_are_seen_whole)
+{
+    struct bed bed;
+    pthread_t thread;
+    bed_open(&bed, no_tier, 0);
+    struct notes notes = {.bed = &bed};
+    cr_assert_eq(pthread_create(&thread, NULL, note_all_the_time, &notes), 0);
+    for (uint64_t round = 0; round < test_scaled(1000); round++) {
+        struct page_copy copy;
+        size_t count;
+        copy_open(&bed, &copy);
+        struct decision_value *decisions = value_decisions(&copy, &count);
+        for (size_t i = 0; i < count; i++) {
+            char reason[64];
+            int number = (int)decisions[i].budget_before_bytes;
+            snprintf(reason, sizeof(reason), "%d %d %d", number, number, number);
+            cr_assert_str_eq(decisions[i].reason, reason);
+        }
+        free(decisions);
+        page_copy_close(&copy);
+    }
+    atomic_store(&notes.done, true);
+    pthread_join(thread, NULL);
+    bed_close(&bed);
+}
+
 /* ---- what is written while others look ---- */
 
 /* A text that is half written is told as such; its owner may be stopped there. */

@@ -10,6 +10,9 @@ const struct poolstat_command poolstat_commands[] = {
      "A pool lists 1024 of its queues; how many have no row is said at the end. With --json it is "
      "what the whole document has under the same name.",
      show_queues},
+    {"why", "the last decisions over all queues of each pool, in words",
+     "A pool keeps 64 of them: who decided, what, and with which figures; the newest comes last.",
+     show_why},
     {"config", "each setting: its value, its default, where the value came from, what it does",
      "A value that is longer than 495 bytes ends in dots.", show_config},
     {.help = NULL},

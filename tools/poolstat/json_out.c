@@ -146,6 +146,32 @@ void json_put_queues(struct json *json, const struct page_copy *copy)
     free(queues);
 }
 
+void json_put_decisions(struct json *json, const struct page_copy *copy)
+{
+    size_t count;
+    struct decision_value *decisions = value_decisions(copy, &count);
+
+    json_key(json, "decisions");
+    json_open(json, '[', false);
+    for (size_t i = 0; i < count; i++) {
+        const struct decision_value *decision = &decisions[i];
+
+        json_open(json, '{', true);
+        pair_count(json, "number", decision->number);
+        pair_count(json, "time_ns", decision->time_ns);
+        pair_text(json, "regulator", decision->regulator);
+        pair_text(json, "action", decision->action);
+        pair_text(json, "reason", decision->reason);
+        pair_count(json, "budget_before_bytes", decision->budget_before_bytes);
+        pair_count(json, "budget_bytes", decision->budget_bytes);
+        pair_count(json, "used_bytes", decision->used_bytes);
+        pair_count(json, "spill_bytes", decision->spill_bytes);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    free(decisions);
+}
+
 static void put_fallbacks(struct json *json, const struct page_copy *copy)
 {
     char text[512], *rest = text, *word;
@@ -214,6 +240,7 @@ static void put_pool(struct json *json, const struct pool *pool)
     json_put_rows(json, copy, "dirs");
     json_put_rows(json, copy, "nodes");
     json_put_queues(json, copy);
+    json_put_decisions(json, copy);
     json_put_rows(json, copy, "settings");
     json_close(json, '}');
 }

@@ -14,6 +14,9 @@ void json_put_owner(struct json *json, const struct pool *pool);
 
 void json_put_queues(struct json *json, const struct page_copy *copy);
 
+/* The last decisions, the oldest first. */
+void json_put_decisions(struct json *json, const struct page_copy *copy);
+
 /* The rows of a section that are in use. */
 void json_put_rows(struct json *json, const struct page_copy *copy, const char *name);
 

@@ -263,6 +263,20 @@ void page_copy_close(struct page_copy *copy)
 
 /* ---- what changes ---- */
 
+static uint64_t number_at(const struct page_copy *copy, uint64_t offset)
+{
+    uint64_t value;
+
+    memcpy(&value, copy->bytes + offset, sizeof(value));
+    return value;
+}
+
+static uint64_t place_of(const struct copied_section *section, uint32_t row,
+                         const struct copied_field *field)
+{
+    return section->offset + (uint64_t)row * section->row_bytes + field->offset;
+}
+
 static int read_section(int fd, struct page_copy *copy, const char *name, char why[PAGE_WHY])
 {
     const struct copied_section *section = page_section(copy, name);
@@ -313,6 +327,33 @@ static int read_texts(int fd, struct page_copy *copy, char why[PAGE_WHY])
     return 0; /* torn, if its owner is stopped there: still better than nothing */
 }
 
+/* Of a decision, what was read first is right if it has the same number still. */
+static int read_decisions(int fd, struct page_copy *copy, char why[PAGE_WHY])
+{
+    const struct copied_section *section = page_section(copy, "decisions");
+    const struct copied_field *number = page_field(copy, section, "number");
+    int err = read_section(fd, copy, "decisions", why);
+    size_t bytes = number != NULL ? (size_t)section->rows * section->row_bytes : 0;
+    unsigned char *before;
+
+    if (err || bytes == 0 || number->kind == PAGE_TEXT)
+        return err;
+    before = malloc(bytes);
+    if (before == NULL)
+        return REFUSE(why, -ENOMEM, "cannot be read: no memory");
+    memcpy(before, copy->bytes + section->offset, bytes);
+    err = read_section(fd, copy, "decisions", why);
+    for (uint32_t row = 0; row < section->rows && !err; row++) {
+        uint64_t place = place_of(section, row, number);
+
+        if (memcmp(copy->bytes + place, before + (place - section->offset), sizeof(uint64_t)) != 0)
+            memset(before + (place - section->offset), 0, sizeof(uint64_t));
+    }
+    memcpy(copy->bytes + section->offset, before, bytes);
+    free(before);
+    return err;
+}
+
 int page_copy_refresh(int fd, struct page_copy *copy, bool queues, char why[PAGE_WHY])
 {
     static const char *const names[] = {"stats", "histograms", "requests", "dirs", "nodes"};
@@ -323,6 +364,8 @@ int page_copy_refresh(int fd, struct page_copy *copy, bool queues, char why[PAGE
         err = read_section(fd, copy, names[i], why);
     if (queues && !err)
         err = read_section(fd, copy, "queues", why);
+    if (!err)
+        err = read_decisions(fd, copy, why);
     return err ? err : read_texts(fd, copy, why);
 }
 
@@ -349,20 +392,6 @@ const struct copied_field *page_field(const struct page_copy *copy,
             return field;
     }
     return NULL;
-}
-
-static uint64_t number_at(const struct page_copy *copy, uint64_t offset)
-{
-    uint64_t value;
-
-    memcpy(&value, copy->bytes + offset, sizeof(value));
-    return value;
-}
-
-static uint64_t place_of(const struct copied_section *section, uint32_t row,
-                         const struct copied_field *field)
-{
-    return section->offset + (uint64_t)row * section->row_bytes + field->offset;
 }
 
 uint64_t page_number(const struct page_copy *copy, const struct copied_section *section,

@@ -19,6 +19,7 @@ int show_json(const struct args *args);
 int show_prometheus(const struct args *args);
 int show_check(const struct args *args);
 int show_queues(const struct args *args);
+int show_why(const struct args *args);
 int show_config(const struct args *args);
 
 /* Whether stdout took all; else EXIT_NOT_FOUND, which is said on stderr. */

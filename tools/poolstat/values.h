@@ -48,6 +48,16 @@ struct queue_value {
     uint64_t extended_bytes_total, drained_bytes_total, merged_total, skipped_bytes_total;
 };
 
+/* A decision over all queues of a pool. */
+struct decision_value {
+    uint64_t number, time_ns;
+    char regulator[32], action[32], reason[256];
+    uint64_t budget_before_bytes, budget_bytes, used_bytes, spill_bytes;
+};
+
+/* The last decisions, the oldest first; `*count` of them, to be freed. NULL: none, or no memory. */
+struct decision_value *value_decisions(const struct page_copy *copy, size_t *count);
+
 /* Row `row` of the section "queues"; false when it is not in use. */
 bool value_queue(const struct page_copy *copy, uint32_t row, struct queue_value *out);
 
