@@ -26,6 +26,7 @@ struct device {
     uint64_t reach_bytes; /* no more is ever in flight; 0: no limit */
     double awake;         /* share of the time that the processor works */
     unsigned pauses;      /* one in so many batches is followed by a pause; 0: none */
+    uint64_t stall_bytes; /* after so many it is half as fast for a measurement's time; 0: never */
     uint64_t seed;
     /* what came of it */
     uint64_t moved_bytes;
@@ -96,6 +97,9 @@ static void run(struct device *device, struct calibration *c, uint64_t bytes)
         }
         double fold = wave - (double)(long)wave;
         double now = rate * (1 + off) * (1 - device->drift * (fold < 0.5 ? fold : 1 - fold));
+        if (device->stall_bytes > 0 && device->moved_bytes >= device->stall_bytes &&
+            device->moved_bytes < device->stall_bytes + 32 * MIB)
+            now /= 2;
         uint64_t batch = request;
         uint64_t ns = (uint64_t)((double)batch / now * 1e9);
         bool full = device->reach_bytes == 0 || flight + request <= device->reach_bytes;
@@ -242,6 +246,22 @@ Test(calibrate, noise_leads_to_no_bad_choice)
                 cr_assert_leq(device.moved_bytes, 8192 * MIB);
             }
         }
+    }
+}
+
+/* A machine that stalls once does so within one measurement, or two; the others decide. */
+Test(calibrate, one_stall_decides_nothing)
+{
+    for (uint64_t stall = 16 * MIB; stall < 3072 * MIB; stall += 16 * MIB) {
+        struct device device = fast;
+        struct calibration c = start(0, 0, 64 * MIB);
+        device.best_request = MIB;
+        device.slope = 0.15;
+        device.stall_bytes = stall;
+        run(&device, &c, FOREVER);
+        cr_assert(atomic_load(&c.measured));
+        cr_assert_eq(atomic_load(&c.request_bytes), MIB, "stalled after %u MiB",
+                     (unsigned)(stall >> 20));
     }
 }
 
