@@ -29,6 +29,7 @@ struct bars {
     unsigned pairs;               /* interleaved rounds */
     uint64_t budget_bytes;        /* of the pools */
     uint64_t data_bytes;          /* moved out and back in a round */
+    uint64_t phase_bytes;         /* the same where each phase is measured alone */
     double write_rate, read_rate; /* raw, medians; 0: the group that measures them did not run */
     double group_start_s;
     double load;     /* average of the machine when the first group began; others disturb */

@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../../pool/checksum.h"
 #include "bars.h"
 #include "flow.h"
 #include "load.h"
 #include "raw.h"
+
+enum { WRITES_END_MOST_S = 30 };
 
 enum variant {
     SLAB_256K,
@@ -40,8 +43,13 @@ static const struct {
 struct taken {
     struct series wall_s, cpu_s;           /* of everything */
     struct series null_wall_s, null_cpu_s; /* of the null strategy, right before */
-    struct series write_rate, read_rate;   /* of the device's bytes in each phase, gross */
     uint64_t spilled_bytes, copied_bytes;  /* in all rounds */
+};
+
+/* Variants whose phases are measured alone, and of each phase the device's bytes a second, gross.
+ */
+struct alone {
+    struct series write_rate, read_rate;
 };
 
 /* In memory shared with the parent. */
@@ -50,6 +58,7 @@ struct session {
     struct raw_plan write_plan, read_plan;
     struct series raw_write, raw_read, checksum_s_per_gb, copy_s_per_gb;
     struct taken taken[VARIANTS];
+    struct alone alone[SLAB_1M + 1];
     spw_stats stats;
 };
 
@@ -62,7 +71,7 @@ struct bench {
     unsigned char *from, *to; /* for copies and checksums alone */
 };
 
-static const uint64_t alone_bytes = UINT64_C(64) << 20;
+static const uint64_t sample_bytes = UINT64_C(64) << 20; /* for copies and checksums alone */
 
 static int raw_round(struct bench *bench)
 {
@@ -78,15 +87,15 @@ static int raw_round(struct bench *bench)
 }
 
 /* What two checksum passes and a copy cost by themselves. */
-static void alone_round(struct bench *bench)
+static void sample_round(struct bench *bench)
 {
     static volatile uint64_t sink;
-    double start_s = cpu_s(), gb = gigabytes((double)alone_bytes);
+    double start_s = cpu_s(), gb = gigabytes((double)sample_bytes);
 
-    sink = checksum_update(1, bench->from, alone_bytes);
+    sink = checksum_update(1, bench->from, sample_bytes);
     double middle_s = cpu_s();
-    memcpy(bench->to, bench->from, alone_bytes);
-    sink += bench->to[alone_bytes - 1];
+    memcpy(bench->to, bench->from, sample_bytes);
+    sink += bench->to[sample_bytes - 1];
     (void)sink;
     series_add(&bench->session->checksum_s_per_gb, (middle_s - start_s) / gb);
     series_add(&bench->session->copy_s_per_gb, (cpu_s() - middle_s) / gb);
@@ -109,21 +118,22 @@ static int stats_now(const struct bench *bench, spw_stats *stats)
     return spw_pool_stats(bench->flow.pool, stats);
 }
 
+static void chunks_choose(struct bench *bench, enum variant variant)
+{
+    bench->flow.chunk_bytes = variants[variant].chunk_bytes;
+    bench->flow.heap = variants[variant].heap;
+}
+
 /* Everything out, everything back. */
 static int variant_round(struct bench *bench, enum variant variant, struct taken *taken)
 {
-    spw_stats before, middle, after;
-    uint64_t bytes = bench->session->bars->data_bytes;
+    spw_stats before, after;
 
-    bench->flow.chunk_bytes = variants[variant].chunk_bytes;
-    bench->flow.heap = variants[variant].heap;
+    chunks_choose(bench, variant);
     int rc = stats_now(bench, &before);
     double cpu = cpu_s(), start = now_s();
     if (rc == 0)
-        rc = flow_produce(&bench->flow, bytes, NULL);
-    double produced = now_s();
-    if (rc == 0)
-        rc = stats_now(bench, &middle);
+        rc = flow_produce(&bench->flow, bench->session->bars->data_bytes, NULL);
     if (rc == 0)
         rc = flow_consume(&bench->flow, NULL);
     double end = now_s();
@@ -134,14 +144,55 @@ static int variant_round(struct bench *bench, enum variant variant, struct taken
         return rc;
     series_add(&taken->wall_s, end - start);
     series_add(&taken->cpu_s, cpu);
-    series_add(&taken->write_rate,
-               (double)(middle.spilled_disk_bytes_total - before.spilled_disk_bytes_total) /
-                   (produced - start));
-    series_add(&taken->read_rate,
-               (double)(after.fetched_disk_bytes_total - middle.fetched_disk_bytes_total) /
-                   (end - produced));
     taken->spilled_bytes += after.spilled_bytes_total - before.spilled_bytes_total;
     taken->copied_bytes += after.copied_bytes_total - before.copied_bytes_total;
+    return 0;
+}
+
+/* Waits until all that was spilled has been written. */
+static int writes_end(const struct bench *bench, spw_stats *stats)
+{
+    static const struct timespec pause = {.tv_nsec = 50000};
+    double until_s = now_s() + WRITES_END_MOST_S;
+    int rc;
+
+    while ((rc = stats_now(bench, stats)) == 0 && stats->in_flight_bytes > 0) {
+        if (now_s() > until_s)
+            return -ETIMEDOUT;
+        nanosleep(&pause, NULL);
+    }
+    return rc;
+}
+
+/*
+ * One phase, then the other: the first ends when nothing is in flight any more, so that no write
+ * runs beside the reads. What never left the budget counts for neither.
+ */
+static int alone_round(struct bench *bench, enum variant variant, struct alone *alone)
+{
+    spw_stats before, middle, after;
+
+    chunks_choose(bench, variant);
+    int rc = stats_now(bench, &before);
+    double start = now_s();
+    if (rc == 0)
+        rc = flow_produce(&bench->flow, bench->session->bars->phase_bytes, NULL);
+    if (rc == 0)
+        rc = writes_end(bench, &middle);
+    double written = now_s();
+    if (rc == 0)
+        rc = flow_consume(&bench->flow, NULL);
+    double end = now_s();
+    if (rc == 0)
+        rc = stats_now(bench, &after);
+    if (rc != 0)
+        return rc;
+    series_add(&alone->write_rate,
+               (double)(middle.spilled_disk_bytes_total - before.spilled_disk_bytes_total) /
+                   (written - start));
+    series_add(&alone->read_rate,
+               (double)(after.fetched_disk_bytes_total - middle.fetched_disk_bytes_total) /
+                   (end - written));
     return 0;
 }
 
@@ -149,12 +200,15 @@ static int warm_up(struct bench *bench)
 {
     struct session *session = bench->session;
     struct taken *dropped = calloc(1, sizeof(*dropped));
+    struct alone ignored = {.write_rate.count = 0};
     int rc = dropped ? 0 : -ENOMEM;
 
     for (enum variant i = 0; rc == 0 && i < VARIANTS; i++) {
         null_round(bench, i, dropped);
         /* Once with all bytes, so that every extent was written; then only code and buffers. */
-        if (i == 0 || i == HEAP_256K)
+        if (i == 0)
+            rc = alone_round(bench, i, &ignored);
+        else if (i == HEAP_256K)
             rc = variant_round(bench, i, dropped);
     }
     free(dropped);
@@ -174,7 +228,9 @@ static int run_rounds(struct bench *bench)
     for (unsigned round = 0; rc == 0 && bars_goes_on(session->bars, round); round++) {
         progress("bars: disk tier, round %u of %u", round + 1, session->bars->pairs);
         rc = raw_round(bench);
-        alone_round(bench);
+        sample_round(bench);
+        for (enum variant i = 0; rc == 0 && i <= SLAB_1M; i++)
+            rc = alone_round(bench, i, &session->alone[i]);
         for (enum variant i = 0; rc == 0 && i < VARIANTS; i++) {
             null_round(bench, i, &session->taken[i]);
             rc = variant_round(bench, i, &session->taken[i]);
@@ -189,13 +245,13 @@ static int bench_open(struct bench *bench)
     const char *const settings[] = {"memory_tier", "off", NULL};
     int rc;
 
-    bench->from = malloc(alone_bytes);
-    bench->to = malloc(alone_bytes);
+    bench->from = malloc(sample_bytes);
+    bench->to = malloc(sample_bytes);
     bench->null = calloc(1, sizeof(*bench->null));
     if (!bench->from || !bench->to || !bench->null)
         return -ENOMEM;
-    chunk_fill(bench->from, alone_bytes, 1);
-    memcpy(bench->to, bench->from, alone_bytes);
+    chunk_fill(bench->from, sample_bytes, 1);
+    memcpy(bench->to, bench->from, sample_bytes);
     bench->file = raw_open(bars->dir, bars->data_bytes, &rc);
     if (!bench->file)
         return rc;
@@ -336,9 +392,9 @@ static void rows(struct bars *bars, const struct session *session)
         series_median(&session->checksum_s_per_gb));
     floor_row(bars, session, SLAB_256K);
     floor_row(bars, session, SLAB_1M);
-    for (enum variant i = SLAB_256K; i <= SLAB_1M; i++) {
-        phase_row(bars, "write phase", i, &session->taken[i].write_rate, raw_write);
-        phase_row(bars, "read phase", i, &session->taken[i].read_rate, raw_read);
+    for (enum variant i = 0; i <= SLAB_1M; i++) {
+        phase_row(bars, "write phase", i, &session->alone[i].write_rate, raw_write);
+        phase_row(bars, "read phase", i, &session->alone[i].read_rate, raw_read);
     }
     small_row(bars, session, SLAB_4K, SLAB_256K);
     small_row(bars, session, SLAB_1K, SLAB_256K);
