@@ -128,12 +128,14 @@ static long compress_encode(spw_coder *coder, unsigned code, const void *in, siz
                             void *out, size_t capacity)
 {
     struct compress *compress = compress_of(coder);
-    uint64_t start_ns = compress->os->clock_ns();
+    uint64_t start_ns = compress->os->clock_ns(), cpu_ns = compress->os->thread_cpu_ns();
     long len = pack(compress, &compress->packers[code - 1], in, in_bytes, out, capacity);
     if (len > 0 || len == -ENOSPC) {
-        uint64_t ns = compress->os->clock_ns() - start_ns;
+        cpu_ns = compress->os->thread_cpu_ns() - cpu_ns;
+        start_ns = compress->os->clock_ns() - start_ns;
         pthread_mutex_lock(&compress->lock);
-        chooser_encoded(&compress->chooser, code, in_bytes, len > 0 ? (uint64_t)len : 0, ns);
+        chooser_encoded(&compress->chooser, code, in_bytes, len > 0 ? (uint64_t)len : 0, cpu_ns,
+                        start_ns);
         pthread_mutex_unlock(&compress->lock);
     }
     return len;

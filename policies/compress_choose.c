@@ -12,35 +12,37 @@
 /* ---- what to rely on ---- */
 
 /* Of the device: so long at least, and no more than this weighs. */
-static const double device_least_ns = 5e6, device_most_ns = 400e6;
-/* The same of a code. */
-static const double code_most_ns = 100e6;
+static const double device_least_ns = 5e6, device_most_ns = 200e6;
+/* The same of a code; of the share of a processor, and while nothing is encoded but to see it. */
+static const double code_most_ns = 100e6, share_most_ns = 400e6, share_seen_ns = 10e6;
 
 /* Bytes that do not get at least this much smaller are left alone. */
 static const double least_gain = 1.1;
 /* What a code must bring to be taken, and what one in use must still bring. */
 static const double worth = 1.2, still_worth = 1.05;
 /* A dearer code must move so much more; one in use is not given up for less. */
-static const double clearly = 1.1;
+static const double clearly = 1.05;
 
-/* A code is tried again after this. */
+/* A code is tried again after this; the cheapest one sooner where only the share of a processor
+ * speaks against it. */
 #define TRY_AGAIN_NS UINT64_C(10000000000)
+#define TRY_SOON_NS  UINT64_C(500000000)
 /* So is the device, first and at the longest. */
 #define LOOK_FIRST_NS UINT64_C(4000000000)
 #define LOOK_LAST_NS  UINT64_C(64000000000)
 #define LOOK_BYTES    (24 * MIB)
 
-/* An answer "none" holds for so many bytes; while the device is not known yet, for fewer. */
-#define SKIP_BYTES       (32 * MIB)
-#define SKIP_BLIND_BYTES (4 * MIB)
+/* An answer "none" holds for so many bytes; at first for fewer, each time for twice as many. */
+#define SKIP_FIRST_BYTES (4 * MIB)
+#define SKIP_LAST_BYTES  (32 * MIB)
 enum { SKIP_RUNS_MAX = 512 };
 
 /* After a run that did not get smaller, samples are taken of so many. From this many misses in a
  * row on, whole runs are passed over: 1, 3, 7, ... */
 enum { SUSPICION = 64, MISSES_FREE = 4, MISSES_DOUBLED = 5 };
 
-/* Room is scarce when less than this is left: a share of the capacity; or half of it, where that
- * is no more than a few GiB; or, on disk, a few times the budget, beside which a tier is small. */
+/* Room is scarce when less than this is left: a share of the capacity; or half of it, or, on disk,
+ * a few times the budget, as long as that is no more than a few GiB. */
 #define TIGHT_LEFT_BYTES (4 * GIB)
 enum { TIGHT_SHARE = 8, TIGHT_BUDGETS = 8 };
 
@@ -49,6 +51,7 @@ void chooser_init(struct chooser *chooser, enum compress_mode mode)
     memset(chooser, 0, sizeof(*chooser));
     chooser->mode = mode;
     chooser->look_after_ns = LOOK_FIRST_NS;
+    chooser->skip_bytes = SKIP_FIRST_BYTES;
 }
 
 unsigned chooser_add(struct chooser *chooser, const char *name, double usual_rate,
@@ -72,9 +75,18 @@ static double device_rate(const struct chooser *chooser)
     return chooser->device_bytes / chooser->device_ns;
 }
 
+/* What a processor encodes, bytes a ns, if it does nothing else. */
 static double code_rate(const struct chooser_code *code)
 {
-    return code->ns > 0 ? code->in_bytes / code->ns : code->usual_rate;
+    return code->cpu_ns > 0 ? code->in_bytes / code->cpu_ns : code->usual_rate;
+}
+
+/* The part of a processor that a thread got for it. */
+static double share_of(const struct chooser *chooser)
+{
+    if (chooser->share_wall_ns <= 0 || chooser->share_cpu_ns >= chooser->share_wall_ns)
+        return 1;
+    return chooser->share_cpu_ns / chooser->share_wall_ns;
 }
 
 static double code_gain(const struct chooser_code *code)
@@ -91,7 +103,18 @@ static double smaller(double a, double b)
 static double code_moves(const struct chooser *chooser, const struct chooser_code *code,
                          unsigned workers)
 {
-    return smaller(code_rate(code) * workers, device_rate(chooser) * code_gain(code));
+    return smaller(code_rate(code) * share_of(chooser) * workers,
+                   device_rate(chooser) * code_gain(code));
+}
+
+/* Older figures weigh less. */
+static void halve(double *a, double *b, double *ns, double most_ns)
+{
+    while (*ns > most_ns) {
+        *a /= 2;
+        *b /= 2;
+        *ns /= 2;
+    }
 }
 
 static void device_look(struct chooser *chooser, const spw_coder_view *view)
@@ -103,10 +126,7 @@ static void device_look(struct chooser *chooser, const spw_coder_view *view)
     chooser->seen_bytes = view->written_bytes_total;
     chooser->seen_ns = view->write_busy_ns_total;
     chooser->device_known_ns = view->now_ns;
-    while (chooser->device_ns > device_most_ns) {
-        chooser->device_ns /= 2;
-        chooser->device_bytes /= 2;
-    }
+    halve(&chooser->device_bytes, &(double){0}, &chooser->device_ns, device_most_ns);
 }
 
 /* Not tight again only when clearly more is left. */
@@ -118,27 +138,31 @@ static void room_look(struct chooser *chooser, const spw_coder_view *view)
 
     if (*tight)
         left -= left / 4;
-    *tight = left < capacity / TIGHT_SHARE || (left < capacity / 2 && left < TIGHT_LEFT_BYTES) ||
-             (!view->to_memory && left < view->budget_bytes * TIGHT_BUDGETS);
+    uint64_t small = view->budget_bytes * TIGHT_BUDGETS;
+    if (view->to_memory || small > TIGHT_LEFT_BYTES)
+        small = view->to_memory ? 0 : TIGHT_LEFT_BYTES;
+    *tight = left < capacity / TIGHT_SHARE || left < small ||
+             (left < capacity / 2 && left < TIGHT_LEFT_BYTES);
 }
 
 void chooser_encoded(struct chooser *chooser, unsigned number, uint64_t in_bytes,
-                     uint64_t out_bytes, uint64_t ns)
+                     uint64_t out_bytes, uint64_t cpu_ns, uint64_t wall_ns)
 {
     struct chooser_code *code = &chooser->codes[number - 1];
+    double unused = 0;
 
+    halve(&chooser->share_cpu_ns, &unused, &chooser->share_wall_ns,
+          chooser->current[0] > 0 ? share_most_ns : share_seen_ns);
+    chooser->share_cpu_ns += (double)cpu_ns;
+    chooser->share_wall_ns += (double)wall_ns;
     if (out_bytes == 0) {
         chooser->suspicion = SUSPICION;
         return;
     }
     code->in_bytes += (double)in_bytes;
     code->out_bytes += (double)out_bytes;
-    code->ns += (double)(ns > 0 ? ns : 1);
-    while (code->ns > code_most_ns) {
-        code->in_bytes /= 2;
-        code->out_bytes /= 2;
-        code->ns /= 2;
-    }
+    code->cpu_ns += (double)(cpu_ns > 0 ? cpu_ns : 1);
+    halve(&code->in_bytes, &code->out_bytes, &code->cpu_ns, code_most_ns);
 }
 
 /* ---- the choice ---- */
@@ -150,9 +174,9 @@ struct verdict {
 };
 
 /* Whether a code is due for a run, so that more is known of it. */
-static bool code_is_due(const struct chooser_code *code, uint64_t now_ns)
+static bool code_is_due(const struct chooser_code *code, uint64_t now_ns, uint64_t again_ns)
 {
-    return code->tried_ns == 0 || now_ns - code->tried_ns > TRY_AGAIN_NS;
+    return code->tried_ns == 0 || now_ns - code->tried_ns > again_ns;
 }
 
 static bool saves_room(const struct chooser *chooser, const spw_coder_view *view)
@@ -200,8 +224,11 @@ static unsigned to_try(const struct chooser *chooser, const spw_coder_view *view
 
     for (unsigned i = 0; i < most && i < chooser->count; i++) {
         const struct chooser_code *code = &chooser->codes[i];
-        bool may = found == 0 || code->usual_rate >= device;
-        if (i + 1 != found && may && code_is_due(code, view->now_ns))
+        bool may = found == 0 || code_rate(code) >= device;
+        bool soon = found == 0 && code_rate(code) * view->workers >= device * worth &&
+                    code_gain(code) >= worth;
+        if (i + 1 != found && may &&
+            code_is_due(code, view->now_ns, soon ? TRY_SOON_NS : TRY_AGAIN_NS))
             return i + 1;
     }
     return 0;
@@ -230,11 +257,11 @@ static bool device_is_due(struct chooser *chooser, const spw_coder_view *view)
 
 static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *view)
 {
-    struct verdict verdict = {.why = WHY_UP, .skip_bytes = SKIP_BLIND_BYTES};
+    struct verdict verdict = {.why = WHY_UP, .skip_bytes = SKIP_FIRST_BYTES};
 
     if (device_rate(chooser) <= 0)
         return verdict;
-    verdict.skip_bytes = SKIP_BYTES;
+    verdict.skip_bytes = chooser->skip_bytes;
     verdict.code = fastest(chooser, view, &verdict.why);
     unsigned trial = to_try(chooser, view, verdict.code);
     if (trial > 0)
@@ -243,6 +270,10 @@ static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *vi
         return (struct verdict){.why = WHY_MEASURE, .skip_bytes = LOOK_BYTES};
     if (verdict.code == 0)
         chooser->look_after_ns = LOOK_FIRST_NS;
+    if (verdict.code > 0)
+        chooser->skip_bytes = SKIP_FIRST_BYTES;
+    else if (chooser->skip_bytes < SKIP_LAST_BYTES)
+        chooser->skip_bytes *= 2;
     chooser->current[0] = verdict.code;
     return verdict;
 }
@@ -267,7 +298,7 @@ static struct verdict by_scarcity(struct chooser *chooser, const spw_coder_view 
     if (saves_room(chooser, view))
         return (struct verdict){.code = chooser->count, .why = WHY_ROOM};
     if (view->to_memory)
-        return (struct verdict){.why = WHY_AMPLE, .skip_bytes = SKIP_BYTES};
+        return (struct verdict){.why = WHY_AMPLE, .skip_bytes = SKIP_LAST_BYTES};
     return by_speed(chooser, view);
 }
 
@@ -360,9 +391,11 @@ static void tell(struct chooser *chooser, const spw_coder_view *view, const stru
     char *out = choice->reason;
     size_t capacity = sizeof(choice->reason);
 
-    if (verdict->why == WHY_MEASURE || (told->code == verdict->code && told->why == verdict->why))
+    if (verdict->why == WHY_MEASURE ||
+        (verdict->why == WHY_DATA && chooser->misses <= MISSES_FREE) ||
+        (told->code == verdict->code && told->why == verdict->why))
         return;
-    if (verdict->code > 0 && chooser->codes[verdict->code - 1].ns <= 0)
+    if (verdict->code > 0 && chooser->codes[verdict->code - 1].cpu_ns <= 0)
         return; /* with what it really makes, as soon as that is known */
     *told = (struct chooser_told){verdict->code, verdict->why};
     choice->action = name_of(chooser, verdict->code);

@@ -9,8 +9,9 @@
  * processor encodes slower than the device writes: that would cost the service more than it gains.
  *
  * Everything is measured on real runs: the device while it had several writes to do, each code on
- * the runs that it got. A code that was not measured for a while gets one run now and then; so does
- * the device, without any code, where nothing else shows what it can do.
+ * the runs that it got, and how much of a processor there is to be had for that. A code that was
+ * not measured for a while gets one run now and then; so does the device, without any code, where
+ * nothing else shows what it can do.
  */
 #ifndef SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
 #define SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
@@ -28,7 +29,7 @@ struct chooser_code {
     char name[CHOOSER_NAME];
     /* As long as nothing was measured: bytes a ns of one processor, and how much smaller. */
     double usual_rate, usual_gain;
-    double in_bytes, out_bytes, ns;
+    double in_bytes, out_bytes, cpu_ns;
     uint64_t tried_ns; /* when it last got a run; 0: never */
 };
 
@@ -60,6 +61,9 @@ struct chooser {
     double device_bytes, device_ns;
     uint64_t device_known_ns;           /* when something was last learnt of it */
     uint64_t look_after_ns, look_at_ns; /* the pause before it is looked at without a code */
+    uint64_t skip_bytes;                /* for which "none" holds */
+    /* What encoding took, on the processor and by the clock: others may want the processors too. */
+    double share_cpu_ns, share_wall_ns;
     /* The data. */
     unsigned misses;    /* samples in a row that did not get smaller */
     unsigned suspicion; /* runs for which samples are still taken */
@@ -85,6 +89,6 @@ void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sa
 
 /* What encoding a run came to; `out_bytes` 0: it did not get small enough. */
 void chooser_encoded(struct chooser *chooser, unsigned code, uint64_t in_bytes, uint64_t out_bytes,
-                     uint64_t ns);
+                     uint64_t cpu_ns, uint64_t wall_ns);
 
 #endif

@@ -51,7 +51,7 @@ static const struct pool_policy {
 enum { POOL_POLICIES = sizeof(pool_policies) / sizeof(pool_policies[0]) };
 
 /* It goes on without this one, unless that is forbidden; without memory it does not go on. */
-static int lacks(spw_governor *governor, const struct pool_policy *policy, int err)
+static int lacks(spw_governor *governor, const char *policy, int err)
 {
     char why[96];
     if (err == -EEXIST)
@@ -59,7 +59,7 @@ static int lacks(spw_governor *governor, const struct pool_policy *policy, int e
     if (err == -ENOMEM || err == -EOWNERDEAD)
         return err;
     (void)snprintf(why, sizeof(why), "the policy is not to be had: %s", strerrordesc_np(-err));
-    return spw_governor_fallback(governor, policy->name, why);
+    return spw_governor_fallback(governor, policy, why);
 }
 
 /* Attaches one unless that is done already. */
@@ -71,17 +71,36 @@ static int attach(spw_governor *governor, const struct pool_policy *policy,
         return 0;
     int err = policy->open(settings, &regulator);
     if (err)
-        return lacks(governor, policy, err);
+        return lacks(governor, policy->name, err);
     err = spw_governor_attach(governor, regulator);
     if (!err)
         return 0;
     regulator->ops->close(regulator);
-    return lacks(governor, policy, err);
+    return lacks(governor, policy->name, err);
+}
+
+/* The one that is no regulator. */
+static int attach_compress(spw_governor *governor, const struct settings *settings)
+{
+    char mode[24];
+    const spw_compress_config config = {.size = sizeof(config), .mode = mode};
+    spw_coder *coder;
+    compress_format(&settings->compress, mode, sizeof(mode));
+    int err = spw_compress_open(&config, &coder);
+    if (err)
+        return lacks(governor, "compress", err);
+    err = spw_governor_attach_coder(governor, coder);
+    if (!err)
+        return 0;
+    coder->ops->close(coder);
+    return lacks(governor, "compress", err);
 }
 
 static int attach_all(spw_governor *governor, const struct settings *settings)
 {
     int err = 0;
+    if ((settings->policies & 1u << POLICY_COMPRESS) != 0)
+        err = attach_compress(governor, settings);
     for (unsigned i = 0; i < POOL_POLICIES && !err; i++)
         if ((settings->policies & 1u << pool_policies[i].kind) != 0)
             err = attach(governor, &pool_policies[i], settings);
