@@ -57,8 +57,10 @@ static int threads_start(struct spw_pool *pool)
     log_line(&pool->log, SPILLWAY_LOG_WARN,
              "%u of %u threads to compress on: %s (see RLIMIT_NPROC, pids.max and RLIMIT_AS)",
              pool->coding.workers.count, wanted, strerrordesc_np(-why));
+    if (err || pool->strict)
+        return -EAGAIN; /* the caller tells of it */
     pool_fallback(pool, "coder-threads");
-    return err ? -EAGAIN : 0;
+    return 0;
 }
 
 int pool_attach_coder(struct spw_pool *pool, spw_coder *coder)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../policies/compress_codec.h"
 #include "fault.h"
 #include "harness.h"
 #include "pool_tools.h"
@@ -251,6 +252,88 @@ Test(select, by_the_environment)
     queue_open_with(&queue, bed.pool, bed.options);
     cr_assert_str_eq(name_of(queue.reader), "prefetch");
     cr_assert_not_null(spw_governor_regulator(spw_pool_governor(bed.pool), "manual"));
+    ends_close(&queue.ends);
+    bed_close(&bed);
+}
+
+/* ---- compress ---- */
+
+static const struct setting compressed[] = {
+    {"memory", "16MiB"}, {"engine", "threads"}, {"policies", "threshold,prefetch,compress"},
+    {"compress", "lz4"}, {"tiers", "disk"},     {NULL, NULL}};
+
+/* Pushes runs that get smaller, and looks at them coming back. */
+static void carry_text(struct open_queue *queue, unsigned mib)
+{
+    static unsigned char text[256 * KIB];
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (unsigned char)("what is said twice is said shorter "[i % 35]);
+    for (unsigned i = 0; i < 4 * mib; i++) {
+        spw_bytes bytes;
+        cr_assert_eq(spw_bytes_copy(text, sizeof(text), NULL, &bytes), 0);
+        cr_assert_eq(spw_writer_extend(queue->ends.writer, &bytes, 1, 0), 0);
+    }
+    for (unsigned got = 0; got < 4 * mib; got++) {
+        spw_bytes out;
+        cr_assert_eq(
+            spw_reader_drain_wait(queue->ends.reader, &out, 1, UINT64_C(30) * 1000 * 1000 * 1000),
+            1);
+        cr_assert_eq(out.len, sizeof(text));
+        cr_assert(memcmp(out.data, text, sizeof(text)) == 0);
+        spw_bytes_release(&out);
+    }
+}
+
+Test(select, compress_makes_runs_smaller)
+{
+    struct bed bed;
+    struct open_queue queue, second;
+    if (!codec_lz4.built)
+        test_skip("built without lz4");
+    bed_open(&bed, compressed, 1);
+    queue_open_with(&queue, bed.pool, bed.options);
+    queue_open_with(&second, bed.pool, bed.options); /* which finds it there */
+    carry_text(&queue, 40);
+    spw_stats stats = bed_stats(&bed);
+    cr_assert_geq(stats.coder_threads, 1);
+    cr_assert_gt(stats.encoded_bytes_total, 8 * MIB);
+    cr_assert_lt(stats.encoded_stored_bytes_total, stats.encoded_bytes_total / 10);
+    spw_decision decision = {.size = sizeof(decision)};
+    cr_assert_eq(spw_pool_decisions(bed.pool, 1, &decision, 1), 1);
+    cr_assert_str_eq(decision.regulator, "compress");
+    cr_assert_str_eq(decision.action, "lz4");
+    cr_assert_str_eq(decision.reason, "told to take it");
+    ends_close(&queue.ends);
+    ends_close(&second.ends);
+    bed_close(&bed);
+}
+
+Test(select, compress_without_a_thread_is_told_and_left_out)
+{
+    struct bed bed;
+    struct open_queue queue;
+    bed_open(&bed, compressed, 1);
+    fault_fail(FAULT_THREAD, 0, FAULT_ALWAYS, -EAGAIN);
+    queue_open_with(&queue, bed.pool, bed.options);
+    fault_heal(FAULT_THREAD);
+    cr_assert_eq(bed_stats(&bed).coder_threads, 0);
+    cr_assert_not_null(strstr(bed_stats(&bed).fallbacks, "compress"));
+    carry_text(&queue, 20);
+    cr_assert_eq(bed_stats(&bed).encoded_runs_total, 0);
+    ends_close(&queue.ends);
+    bed_close(&bed);
+}
+
+Test(select, compress_without_its_codec_is_told_and_left_out)
+{
+    struct bed bed;
+    struct open_queue queue;
+    if (codec_lz4.built)
+        test_skip("built with lz4");
+    bed_open(&bed, compressed, 1);
+    queue_open_with(&queue, bed.pool, bed.options);
+    cr_assert_eq(log_lines_with("compress: the policy is not to be had"), 1);
+    carry_text(&queue, 20);
     ends_close(&queue.ends);
     bed_close(&bed);
 }
