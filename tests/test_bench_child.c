@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* Measured runs in processes of their own: what they say, how they end, what is left of them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../tools/spillbench/cached.h"
 #include "../tools/spillbench/child.h"
 #include "../tools/spillbench/group.h"
 #include "../tools/spillbench/load.h"
+#include "dirs.h"
 #include "harness.h"
 
 enum { MIB = 1 << 20 };
@@ -166,4 +170,38 @@ Test(bench_child, too_much_memory_is_told_as_such)
         cr_assert_str_eq(measure->why, "it: killed for want of memory in its cgroup");
     }
     child_release(measure);
+}
+
+/* What the page cache holds of an unnamed file, and of no other. */
+Test(bench_child, scratch_in_the_page_cache_is_counted)
+{
+    static char page[65536];
+    char dir[DIRS_PATH];
+    uint64_t bytes, bytes_before;
+    unsigned files, files_before; /* whoever runs the tests may have some */
+    if (!dirs_make(dir))
+        test_skip("no directory on a disk");
+    cr_assert_eq(cached_bytes(&bytes_before, &files_before), 0);
+    char path[DIRS_PATH + 8];
+    snprintf(path, sizeof(path), "%s/file", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, page, sizeof(page)), (ssize_t)sizeof(page));
+    cr_assert_eq(cached_bytes(&bytes, &files), 0);
+    cr_assert_eq(files, files_before, "it has a name");
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(cached_bytes(&bytes, &files), 0);
+    cr_assert_eq(files, files_before + 1);
+    cr_assert_eq(bytes - bytes_before, sizeof(page));
+    /* The file may be larger than what is looked at in one go. */
+    cr_assert_eq(ftruncate(fd, (INT64_C(1) << 30) + 3 * (off_t)sizeof(page)), 0);
+    cr_assert_eq(pwrite(fd, page, sizeof(page), INT64_C(1) << 30), (ssize_t)sizeof(page));
+    cr_assert_eq(cached_bytes(&bytes, &files), 0);
+    cr_assert_eq(bytes - bytes_before, 2 * sizeof(page));
+    cr_assert_eq(fdatasync(fd), 0);
+    cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    cr_assert_eq(cached_bytes(&bytes, &files), 0);
+    cr_assert_lt(bytes - bytes_before, 2 * sizeof(page));
+    cr_assert_eq(close(fd), 0);
+    cr_assert(dirs_remove(dir));
 }
