@@ -19,6 +19,7 @@ enum {
     OPTION_NO_HEADER,
     OPTION_ALL,
     OPTION_DIFF,
+    OPTION_WATCH,
     OPTION_JSON,
     OPTION_PROMETHEUS,
     OPTION_TEXTFILE,
@@ -50,6 +51,8 @@ const struct poolstat_option poolstat_options[] = {
     [OPTION_DIFF] = {"diff", 'd', NULL,
                      "what changed within the interval (1 s), row by row: before, after, per "
                      "second"},
+    [OPTION_WATCH] = {"watch", 'W', NULL,
+                      "a screen of all pools, with the details of one: bars and charts; q quits"},
     [OPTION_JSON] = {"json", 'j', NULL,
                      "everything as JSON: one document, or, with an interval, one a line"},
     [OPTION_PROMETHEUS] = {"prometheus", '\0', NULL, "everything as Prometheus reads it"},
@@ -164,6 +167,9 @@ static int take_option(struct args *args, int option, const char *value)
     case OPTION_DIFF:
         args->diff = true;
         break;
+    case OPTION_WATCH:
+        args->watch = true;
+        break;
     case OPTION_JSON:
         args->json = true;
         break;
@@ -244,12 +250,13 @@ static int take_words(struct args *args, int count, char **words)
 static int check_forms(const struct args *args)
 {
     unsigned forms = (unsigned)args->json + (unsigned)(args->prometheus || args->textfile) +
-                     (unsigned)args->diff + (unsigned)(args->check_count > 0);
+                     (unsigned)args->diff + (unsigned)args->watch +
+                     (unsigned)(args->check_count > 0);
 
     if (forms <= 1)
         return EXIT_FINE;
-    fputs("poolstat: give only one of --json, --prometheus or --textfile, --diff, --check or "
-          "--warn\n",
+    fputs("poolstat: give only one of --json, --prometheus or --textfile, --diff, --watch, --check "
+          "or --warn\n",
           stderr);
     return EXIT_USAGE;
 }

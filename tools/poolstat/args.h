@@ -35,7 +35,7 @@ struct args {
     const char *textfile; /* NULL: none */
     struct wanted_check checks[ARGS_CHECKS_MAX];
     unsigned check_count;
-    bool bytes, no_header, json, prometheus, diff, all;
+    bool bytes, no_header, json, prometheus, diff, all, watch;
     uint64_t interval_ns; /* 0: none was given */
     uint64_t count;       /* 0: none was given */
 };

@@ -179,7 +179,7 @@ static void set_number(struct value *value, double number)
 {
     value->known = true;
     value->number = number;
-    value->count = number > 0 ? (uint64_t)(number + 0.5) : 0;
+    value->count = value_rounded(number);
 }
 
 static void set_count(struct value *value, uint64_t count)

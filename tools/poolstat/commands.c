@@ -22,6 +22,8 @@ int show_pools(const struct args *args)
 {
     if (args->check_count > 0)
         return show_check(args);
+    if (args->watch)
+        return show_watch(args);
     if (args->json)
         return show_json(args);
     if (args->prometheus || args->textfile != NULL)

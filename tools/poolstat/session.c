@@ -182,23 +182,34 @@ static void sleep_until(uint64_t ns)
         ;
 }
 
-bool session_again(struct session *session)
+void session_look(struct session *session)
 {
-    const struct args *args = session->args;
-    uint64_t now = now_ns();
-
-    if (args->interval_ns == 0 || (args->count > 0 && session->rounds >= args->count))
-        return false;
-    session->next_ns += args->interval_ns;
-    if (session->next_ns < now) /* we come late: no rounds in a hurry */
-        session->next_ns = now;
-    if (fflush(stdout) != 0)
-        return false;
-    sleep_until(session->next_ns);
     pools_refresh(PROC, &session->pools, session->queues);
     if (now_ns() - session->searched_ns >= SEARCH_PERIOD_NS)
         (void)search(session);
     session->rounds++;
+}
+
+void session_tick(struct session *session)
+{
+    uint64_t now = now_ns();
+
+    session->next_ns += session->args->interval_ns;
+    if (session->next_ns < now) /* we come late: no rounds in a hurry */
+        session->next_ns = now;
+}
+
+bool session_again(struct session *session)
+{
+    const struct args *args = session->args;
+
+    if (args->interval_ns == 0 || (args->count > 0 && session->rounds >= args->count))
+        return false;
+    session_tick(session);
+    if (fflush(stdout) != 0)
+        return false;
+    sleep_until(session->next_ns);
+    session_look(session);
     if (args->pool_count > 0 && session->pools.count == 0) {
         fputs("poolstat: nothing of that is left\n", stderr);
         return false;

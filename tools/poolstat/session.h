@@ -25,6 +25,12 @@ void session_close(struct session *session);
 /* Waits for the next look and takes it, new pools included. False: that was all. */
 bool session_again(struct session *session);
 
+/* Sets the time of the next look. */
+void session_tick(struct session *session);
+
+/* Takes a look now. */
+void session_look(struct session *session);
+
 /* Pools whose process has ended are left out from now on. */
 void session_forget_gone(struct session *session);
 

@@ -14,6 +14,9 @@ int show_summary(const struct args *args);
 /* A line for each pool, again and again. */
 int show_lines(const struct args *args);
 
+/* A screen of their own. */
+int show_watch(const struct args *args);
+
 int show_diff(const struct args *args);
 int show_json(const struct args *args);
 int show_prometheus(const struct args *args);

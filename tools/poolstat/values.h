@@ -15,6 +15,14 @@ bool value_stat(const struct page_copy *copy, const char *name, uint64_t *out);
 /* The same, 0 where there is none. */
 uint64_t value_stat_or_0(const struct page_copy *copy, const char *name);
 
+/* A number as a count: rounded, 0 where it is less, the highest where it is more. */
+static inline uint64_t value_rounded(double number)
+{
+    return number >= 18446744073709549568.0 ? UINT64_MAX
+           : number > 0                     ? (uint64_t)(number + 0.5)
+                                            : 0;
+}
+
 /* A text of the section "texts"; "" where there is none. Returns `out`. */
 const char *value_text(const struct page_copy *copy, const char *name, char *out, size_t capacity);
 
