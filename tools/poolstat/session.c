@@ -91,7 +91,7 @@ static int tell_missing(const struct session *session, const char *wanted, int e
         tell_hidden(pid);
     else if (err == -ESRCH)
         fprintf(stderr, "poolstat: there is no process %ld\n", (long)pid);
-    else if (session->pools.refused > 0)
+    else if (pid > 0 && session->pools.refused > 0)
         fprintf(stderr, "poolstat: %s\n", session->pools.why);
     else if (pid > 0)
         fprintf(stderr,
