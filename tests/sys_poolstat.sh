@@ -14,6 +14,8 @@ hold=$(prog hold_pools) || skip "tests/prog/hold_pools was not built"
 name=hold-$$
 cp "$hold" "$work/$name" && hold=$work/$name
 export SPILLWAY_DIRS=$work/scratch SPILLWAY_MEMORY=4MiB SPILLWAY_DISK_LIMIT=512MiB
+# Pressure of others on this machine would move the budget.
+export SPILLWAY_POLICIES=threshold,prefetch
 python=$(command -v python3)
 
 # Starts hold_pools with COUNT pools as a coprocess: $pid, and tell WORD asks it something.
@@ -225,6 +227,17 @@ check "calm" [ "$(tell calm)" = calm ]
 hold_close
 run -p "$pid"
 check "a process that has ended: exit code 1" [ $code -eq 1 ]
+
+# --- nothing wakes the service up
+hold_open 1
+run -p "$pid" --json
+sleeps() { # of all its threads
+    cat "/proc/$pid"/task/*/status | awk '/ctxt_switches/ { sum += $2 } END { print sum }'
+}
+before=$(sleeps)
+run -p "$pid" 0.01 100
+check "100 looks: the process was not scheduled once" [ "$(sleeps)" = "$before" ]
+hold_close
 
 # --- ends, crashes, leaves a child behind
 hold_open 1

@@ -15,6 +15,8 @@ command -v tmux >/dev/null || {
 }
 
 export SPILLWAY_DIRS=$work/scratch SPILLWAY_MEMORY=4MiB SPILLWAY_DISK_LIMIT=512MiB
+# Pressure of others on this machine would move the budget.
+export SPILLWAY_POLICIES=threshold,prefetch
 export SPILLWAY_MEMORY_TIER=8MiB
 coproc HOLD { exec "$hold" 3 2>hold.err; }
 hold_in=${HOLD[1]} hold_out=${HOLD[0]} pid=$HOLD_PID

@@ -211,6 +211,50 @@ Test(stats_page, is_found)
     close(twice);
 }
 
+struct watch {
+    const struct bed *bed;
+    _Atomic bool done;
+    unsigned looks;
+};
+
+static void take_a_moment(void *context)
+{
+    (void)context;
+    usleep(3000);
+}
+
+static void *search_all_the_time(void *argument)
+{
+    struct watch *watch = argument;
+    while (!atomic_load(&watch->done)) {
+        struct pools pools = {0};
+        cr_assert_eq(pools_find("/proc", getpid(), &pools), 0);
+        cr_assert_eq(pools.refused, 0, "%s", pools.why);
+        watch->looks += (unsigned)pools.count;
+        pools_close(&pools);
+    }
+    return NULL;
+}
+
+/* A pool that is just being opened is no page that is refused. */
+Test(stats_page, is_found_when_it_is_ready)
+{
+    struct watch watch = {.looks = 0};
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, search_all_the_time, &watch), 0);
+    for (unsigned i = 0; i < 30; i++) {
+        struct bed bed;
+        fault_hook(FAULT_FCNTL, take_a_moment, NULL);
+        fault_hook(FAULT_FALLOCATE, take_a_moment, NULL);
+        bed_open(&bed, no_tier, 0);
+        fault_hook(FAULT_FCNTL, NULL, NULL);
+        fault_hook(FAULT_FALLOCATE, NULL, NULL);
+        bed_close(&bed);
+    }
+    atomic_store(&watch.done, true);
+    pthread_join(thread, NULL);
+}
+
 Test(stats_page, settings_say_where_they_came_from)
 {
     static const struct setting some[] = {
@@ -861,12 +905,6 @@ Test(stats_page, a_text_that_changes_is_told)
     page_copy_close(&copy);
     bed_close(&bed);
 }
-
-struct watch {
-    const struct bed *bed;
-    _Atomic bool done;
-    unsigned looks;
-};
 
 /* used = foreign + blocks + buffers, in each look. */
 static void *look_on(void *argument)
