@@ -82,7 +82,7 @@ struct os {
     unsigned (*processors)(void);
 
     /* io_uring: asked before a ring is set up (0, or the -errno to pretend), and with each
-     * completion (returns the result to go on with). `op` is 'r' or 'w'. */
+     * completion (returns the result to go on with). `op` is 'r', 'w', or 'h': a hint. */
     int (*ring_allowed)(void);
     int (*ring_result)(int op, int result);
 };

@@ -15,6 +15,7 @@
 struct reach {
     uint64_t own_bytes; /* as far as the queue's share of memory goes, beside what is in use */
     uint64_t all_bytes; /* with what other readers leave free */
+    bool hints;         /* what is as far again behind that is worth a hint */
 };
 
 struct prefetch {
@@ -25,6 +26,7 @@ struct prefetch {
     struct reach reach; /* of the last apply */
     /* Places in the stream: all handles before this were asked for; */
     uint64_t asked;
+    uint64_t hinted;                /* to all before this a hint was given */
     uint64_t next;                  /* this one was, when no other lay before it */
     uint64_t refused, refused_head; /* this one was not there yet, when the head was there */
     uint64_t late;                  /* this one was not there when it was the head */
@@ -46,7 +48,7 @@ static struct reach prefetch_reach(const struct prefetch *prefetch)
                                                            : UINT64_MAX;
     if (own > all || limits.budget_bytes == 0)
         own = all;
-    return (struct reach){own, all};
+    return (struct reach){own, all, limits.hints};
 }
 
 static bool is_asynchronous(const spw_handle *handle)
@@ -74,34 +76,55 @@ static uint64_t place_after(uint64_t head, uint64_t bytes)
     return bytes < UINT64_MAX - head ? head + bytes : UINT64_MAX;
 }
 
-/*
- * Asks for the paged entries within reach of `head` that were not asked for yet; remembers how far
- * it came. Returns whether it had to pause.
+/* What is asked of handles between a mark in the stream and `end`. */
+struct errand {
+    uint64_t *mark; /* all before this were asked */
+    uint64_t end;
+    uint64_t own_end; /* what is behind this is beyond the queue's share */
+    unsigned flags;
+};
+
+/* Asks those that were not asked yet; remembers how far it came. Returns whether it had to pause.
  */
-static bool prefetch_start(struct prefetch *prefetch, spw_view *view, uint64_t head)
+static bool errand_run(const struct errand *errand, spw_view *view)
 {
-    uint64_t own_end = place_after(head, prefetch->reach.own_bytes);
-    uint64_t end = place_after(head, prefetch->reach.all_bytes);
-    uint64_t changed = spw_view_paged_since(view);
-    if (changed < prefetch->asked)
-        prefetch->asked = changed;
-    if (prefetch->asked >= end)
+    if (*errand->mark >= errand->end)
         return false;
-    spw_cursor cursor = spw_view_seek_position(view, &prefetch->asked);
-    while (prefetch->asked < end && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
+    spw_cursor cursor = spw_view_seek_position(view, errand->mark);
+    while (*errand->mark < errand->end && spw_cursor_kind(&cursor) != SPILLWAY_ENTRY_NONE) {
         if (spw_cursor_kind(&cursor) == SPILLWAY_ENTRY_BYTES) {
-            prefetch->asked += spw_cursor_skip(&cursor);
+            *errand->mark += spw_cursor_skip(&cursor);
             continue;
         }
         if (spw_view_should_pause(view))
             return true;
-        unsigned spare = prefetch->asked < own_end ? 0 : SPILLWAY_FETCH_SPARE;
-        if (spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | spare) != 0)
+        unsigned spare = *errand->mark < errand->own_end ? 0 : SPILLWAY_FETCH_SPARE;
+        if (spw_view_prefetch(view, &cursor, SPILLWAY_FETCH_NOWAIT | errand->flags | spare) != 0)
             return false; /* not now: asked again the next time */
-        prefetch->asked += spw_cursor_size(&cursor);
+        *errand->mark += spw_cursor_size(&cursor);
         spw_cursor_next(&cursor);
     }
-    return prefetch->asked < end && spw_view_should_pause(view);
+    return *errand->mark < errand->end && spw_view_should_pause(view);
+}
+
+/* Asks for the paged entries within reach of `head`. Returns whether it had to pause. */
+static bool prefetch_start(struct prefetch *prefetch, spw_view *view, uint64_t head)
+{
+    const struct reach *reach = &prefetch->reach;
+    const struct errand ask = {.mark = &prefetch->asked,
+                               .end = place_after(head, reach->all_bytes),
+                               .own_end = place_after(head, reach->own_bytes)};
+    const struct errand hint = {.mark = &prefetch->hinted,
+                                .end = place_after(ask.end, reach->all_bytes),
+                                .own_end = UINT64_MAX,
+                                .flags = SPILLWAY_FETCH_HINT};
+    uint64_t changed = spw_view_paged_since(view);
+    if (changed < prefetch->asked)
+        prefetch->asked = changed;
+    if (changed < prefetch->hinted)
+        prefetch->hinted = changed;
+    bool more = errand_run(&ask, view);
+    return (reach->hints && errand_run(&hint, view)) || more;
 }
 
 /* Whether it is worth to try the handle at `position` again: what is not loaded yet is so by the

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 
+#include "hint.h"
 #include "run.h"
 
 /* Reads started in one go, since it may be under a queue's lock. Each of them gives its memory up
@@ -95,6 +96,8 @@ int run_ask(struct run *run, unsigned flags)
 {
     struct spw_pool *pool = run->pool;
     bool spare = flags & SPILLWAY_FETCH_SPARE;
+    if (flags & SPILLWAY_FETCH_HINT)
+        return run_hint(run);
     if (atomic_load(&pool->ahead) > 0)
         pool_read_ahead(pool);
     pthread_mutex_lock(&pool->lock);

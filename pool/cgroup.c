@@ -226,18 +226,18 @@ int cgroup_headroom(const struct os *os, const struct cgroup *cgroup, uint64_t *
     return 0;
 }
 
-uint64_t host_memory(const struct os *os, const char *root, uint64_t *available)
+/* Values in KiB of these names; those that are not there stay. False when it cannot be read. */
+static bool meminfo_read(const struct os *os, const char *root, const char *const names[2],
+                         uint64_t kib[2])
 {
-    uint64_t total_kib = 0, available_kib = 0;
     char path[2 * PATH_BYTES];
     struct lines lines;
     char *line;
+    unsigned i;
     int n = snprintf(path, sizeof(path), "%s/proc/meminfo", root);
 
-    if (available != NULL)
-        *available = 0;
     if (n < 0 || (size_t)n >= sizeof(path) || lines_open(&lines, os, path) < 0)
-        return 0;
+        return false;
     while ((line = lines_next(&lines)) != NULL) {
         char *value = strchr(line, ':');
 
@@ -245,17 +245,31 @@ uint64_t host_memory(const struct os *os, const char *root, uint64_t *available)
             continue;
         *value++ = '\0';
         value += strspn(value, " ");
-        if (strcmp(line, "MemTotal") == 0)
-            (void)parse_bytes(value, &total_kib);
-        else if (strcmp(line, "MemAvailable") == 0)
-            (void)parse_bytes(value, &available_kib);
+        for (i = 0; i < 2; i++)
+            if (strcmp(line, names[i]) == 0)
+                (void)parse_bytes(value, &kib[i]);
     }
     lines_close(&lines);
-    if (total_kib >= LIMIT_HUGE / 1024 || available_kib >= LIMIT_HUGE / 1024)
-        return 0;
+    return kib[0] < LIMIT_HUGE / 1024 && kib[1] < LIMIT_HUGE / 1024;
+}
+
+uint64_t host_memory(const struct os *os, const char *root, uint64_t *available)
+{
+    static const char *const names[2] = {"MemTotal", "MemAvailable"};
+    uint64_t kib[2] = {0, 0};
+    bool known = meminfo_read(os, root, names, kib);
+
     if (available != NULL)
-        *available = available_kib * 1024;
-    return total_kib * 1024;
+        *available = known ? kib[1] * 1024 : 0;
+    return known ? kib[0] * 1024 : 0;
+}
+
+uint64_t host_swap(const struct os *os, const char *root)
+{
+    static const char *const names[2] = {"SwapTotal", "SwapTotal"};
+    uint64_t kib[2] = {0, 0};
+
+    return meminfo_read(os, root, names, kib) ? kib[0] * 1024 : 0;
 }
 
 uint64_t memory_limit(const struct os *os, const struct cgroup *cgroup, const char *root)

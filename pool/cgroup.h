@@ -42,6 +42,9 @@ int cgroup_headroom(const struct os *os, const struct cgroup *cgroup, uint64_t *
 /* The tightest of cgroup limit, RLIMIT_AS, RLIMIT_DATA and host memory. */
 uint64_t memory_limit(const struct os *os, const struct cgroup *cgroup, const char *root);
 
+/* SwapTotal of <root>/proc/meminfo, in bytes; 0 when unreadable. */
+uint64_t host_swap(const struct os *os, const char *root);
+
 /* MemTotal and MemAvailable of <root>/proc/meminfo, in bytes; 0 when unreadable. */
 uint64_t host_memory(const struct os *os, const char *root, uint64_t *available);
 

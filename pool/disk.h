@@ -69,6 +69,9 @@ unsigned disk_files(const struct disk *disk, const int **fds);
 /* Alignment that I/O on this directory needs: 1 when it is buffered. */
 uint32_t disk_align(const struct disk *disk, unsigned dir);
 
+/* Whether that of some directory is. */
+bool disk_is_buffered(const struct disk *disk);
+
 /*
  * Finds room for `len` bytes (at most DISK_ZONE_BYTES), directories in turn. May call
  * fallocate, so never under a lock of others. Any thread. Returns 0, or -ENOSPC when no directory

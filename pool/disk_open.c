@@ -232,3 +232,12 @@ uint32_t disk_align(const struct disk *disk, unsigned dir)
 {
     return disk->dirs[dir].scratch.align;
 }
+
+bool disk_is_buffered(const struct disk *disk)
+{
+    bool buffered = false;
+
+    for (unsigned i = 0; i < disk->count; i++)
+        buffered |= disk->dirs[i].scratch.align == 1;
+    return buffered;
+}

@@ -100,7 +100,9 @@ void engine_close(struct engine *engine)
 
 static struct job_line *line_for(struct engine *engine, const struct job *job)
 {
-    return &engine->lines[job->op][job->op == JOB_WORK ? 0 : job->file % engine->files];
+    bool moves = job->op == JOB_READ || job->op == JOB_WRITE;
+
+    return &engine->lines[job->op][moves ? job->file % engine->files : 0];
 }
 
 /* Behind `before`, or in front of all where it is NULL. */
@@ -434,7 +436,7 @@ bool engine_prepare(struct engine *engine, struct job *job)
         job->result = rc;
     if (rc != JOB_ISSUE || job->op == JOB_WORK || job->len == 0)
         return false;
-    if (job->file >= engine->fd_count) {
+    if (job->file >= engine->fd_count && !(job->op == JOB_HINT && job->buffer != NULL)) {
         job->result = -EBADF;
         return false;
     }
@@ -477,6 +479,16 @@ enum request_step request_advance(struct request *request, ssize_t result, int *
 void engine_pause(void)
 {
     (void)poll(NULL, 0, ENGINE_PAUSE_MS);
+}
+
+int engine_run_hint(struct engine *engine, const struct job *job)
+{
+    const struct os *os = engine->os;
+
+    engine_count_syscall(engine);
+    return job->buffer != NULL
+               ? os->advise(job->buffer, job->len, job->advice)
+               : os->fadvise(engine->fds[job->file], job->offset, job->len, job->advice);
 }
 
 int engine_run_io(struct engine *engine, struct request *request, unsigned slot)

@@ -37,7 +37,9 @@
 #include "calibrate.h"
 #include "spillway/alloc.h"
 
-enum job_op { JOB_WORK, JOB_READ, JOB_WRITE }; /* JOB_WORK: prepare is all there is */
+/* JOB_WORK: prepare is all there is. JOB_HINT: tells the kernel what is wanted soon, or no more;
+ * one call, tried once, a few at a time, and others do not wait for it. */
+enum job_op { JOB_WORK, JOB_READ, JOB_WRITE, JOB_HINT };
 enum { JOB_ISSUE = 0, JOB_DONE = 1 };
 
 enum {
@@ -57,6 +59,8 @@ struct job {
     void *buffer;
     size_t len;
     uint64_t offset;
+    int advice; /* JOB_HINT: as in madvise(2) for `buffer`, or in posix_fadvise(2) where that is
+                   NULL */
     int result; /* 0 or -errno, set before complete */
     /* the engine's own; all zero before the first submit */
     struct job_line *line; /* guarded by the engine's lock: where it is pending */

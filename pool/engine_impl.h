@@ -30,7 +30,7 @@ struct job_line {
     bool deaf, deaf_urgent;
     unsigned busy; /* threads that run a job of it */
 };
-enum { JOB_OPS = JOB_WRITE + 1 };
+enum { JOB_OPS = JOB_HINT + 1 };
 
 struct engine_ops {
     const char *name;
@@ -129,6 +129,9 @@ enum request_step request_advance(struct request *request, ssize_t result, int *
 /* Does all of a request's I/O in the calling thread; `slot` is where its time is noted. Returns 0
  * or -errno. */
 int engine_run_io(struct engine *engine, struct request *request, unsigned slot);
+
+/* Gives a job's hint in the calling thread. Returns 0 or -errno. */
+int engine_run_hint(struct engine *engine, const struct job *job);
 
 /* Notes that a request of this slot is handed to the kernel, and that it has ended. */
 void engine_request_begin(struct engine *engine, unsigned slot, uint64_t now_ns);

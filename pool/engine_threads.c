@@ -15,10 +15,11 @@ static bool threads_have_room(struct engine *engine, const struct job *job)
 
     if (job->op == JOB_WORK)
         return true;
-    if (engine->busy[job->op] >= most ||
-        engine->busy[JOB_READ] + engine->busy[JOB_WRITE] >= engine->io_most)
+    if (engine->busy[job->op] >= (job->op == JOB_HINT ? 1 : most) ||
+        engine->busy[JOB_READ] + engine->busy[JOB_WRITE] + engine->busy[JOB_HINT] >=
+            engine->io_most)
         return false;
-    return job->op == JOB_WRITE || engine->files == 1 || most == 1 || job->line->busy < most - 1;
+    return job->op != JOB_READ || engine->files == 1 || most == 1 || job->line->busy < most - 1;
 }
 
 /* What a thread runs. */
@@ -81,7 +82,11 @@ static void *thread_main(void *argument)
     slot = engine->started++;
     pthread_mutex_unlock(&engine->lock);
     while ((job = next_job(engine, &claim)) != NULL) {
-        if (engine_prepare(engine, job)) {
+        bool issue = engine_prepare(engine, job);
+
+        if (issue && job->op == JOB_HINT) {
+            job->result = engine_run_hint(engine, job);
+        } else if (issue) {
             struct request all = {.job = job, .end = job->len};
 
             job->result = engine_run_io(engine, &all, slot);

@@ -27,6 +27,8 @@ static bool uring_has_room(struct engine *engine, const struct job *job)
 {
     struct uring *uring = engine->state;
 
+    if (job->op == JOB_HINT)
+        return uring->hints < HINTS_MAX;
     return job->op == JOB_WORK || (uring_direction(uring, job->op)->parked < PARKED_MAX &&
                                    uring_room(uring, job->op, job->file, job->urgent));
 }
@@ -88,6 +90,7 @@ static void lines_listen(struct uring *uring)
             line->deaf_urgent = parked || !uring_room(uring, op, file, true);
         }
     }
+    engine->lines[JOB_HINT][0].deaf = uring->hints >= HINTS_MAX;
 }
 
 /* Whether some prepared job can be issued. */
@@ -132,8 +135,9 @@ static bool wait_for_work(struct uring *uring)
     engine_ended_locked(engine, uring->ended_jobs);
     uring->ended_jobs = 0;
     waiting = waiting_directions(uring);
-    ends = engine->closing && waiting == 0 && uring->used == 0 &&
-           !engine_has_pending_locked(engine, JOB_WORK);
+    ends = engine->closing && waiting == 0 && uring->used == 0 && uring->hints == 0 &&
+           !engine_has_pending_locked(engine, JOB_WORK) &&
+           !engine_has_pending_locked(engine, JOB_HINT);
     if (ends || parked_has_room(uring) || engine_find_locked(engine) != NULL) {
         pthread_mutex_unlock(&engine->lock);
         return !ends;

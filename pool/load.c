@@ -6,6 +6,7 @@
 #include "../lib/alloc.h"
 #include "../lib/block.h"
 #include "checksum.h"
+#include "hint.h"
 #include "run.h"
 #include "spillway/errors.h"
 
@@ -134,6 +135,7 @@ static int load_arrived(struct pieces *pieces, struct lane *lane)
     struct flight *flight = flight_of(pieces);
     const unsigned char *data = lane->job.buffer;
     atomic_fetch_add(&flight->checksum, run_piece_checksum(flight->run, lane->index, data));
+    hint_was_read(pieces->pool, &lane->job);
     return 0;
 }
 

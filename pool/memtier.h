@@ -96,6 +96,20 @@ int memtier_take(struct memtier *tier, uint64_t len, struct memslot *out, unsign
 /* Gives a piece back. Any thread; the last piece of a strict segment unmaps it. */
 void memtier_release(struct memtier *tier, const struct memslot *slot);
 
+/* Whether the kernel may swap segments out, as of when one was made last. Any thread, cheap. */
+bool memtier_swaps(const struct memtier *tier);
+
+/* What maps consist of. */
+size_t memtier_page_bytes(const struct memtier *tier);
+
+/*
+ * Whether so many bytes of segments may be brought in again without the OOM killer: there is room
+ * for them, and now it is taken, until they are. What was seen holds for a moment. Not under a lock
+ * of others: may read files.
+ */
+bool memtier_may_bring_in(struct memtier *tier, uint64_t bytes);
+void memtier_brought_in(struct memtier *tier, uint64_t bytes);
+
 /* A cheap guess whether memtier_put() of `len` may work now (backs off after a refusal). */
 bool memtier_may_accept(struct memtier *tier, uint64_t len);
 

@@ -11,6 +11,9 @@
 /* Kept free on a node, so that what the process does meanwhile finds room. */
 #define NODE_MARGIN_BYTES (UINT64_C(64) << 20)
 
+/* What comes back from swap space is counted before it is there for so long. */
+#define ROOM_HOLDS_NS UINT64_C(20000000)
+
 #define BACKOFF_FIRST_NS UINT64_C(100000000)
 #define BACKOFF_MAX_NS   UINT64_C(2000000000)
 
@@ -62,6 +65,67 @@ static int check_room(struct memtier *tier, uint64_t outstanding_bytes, bool *bi
     if (less(free_bytes, NODE_MARGIN_BYTES) >= outstanding_bytes)
         *bind = true;
     return 0;
+}
+
+/* What is free outside beyond all margins; 0 when that is not known. */
+static uint64_t room_outside(struct memtier *tier)
+{
+    uint64_t spare = tier->unused_budget ? tier->unused_budget(tier->unused_budget_context) : 0;
+    uint64_t room, available;
+
+    if (cgroup_headroom(tier->os, &tier->cgroup, &room) < 0)
+        return 0;
+    room = less(less(room, tier->cgroup_margin_bytes), spare);
+    if (!tier->host_known)
+        return room;
+    if (host_memory(tier->os, "", &available) == 0)
+        return 0;
+    return smaller(room, less(less(available, tier->host_margin_bytes), spare));
+}
+
+bool memtier_may_bring_in(struct memtier *tier, uint64_t bytes)
+{
+    uint64_t now_ns = tier->os->clock_ns(), room;
+    bool may;
+
+    pthread_mutex_lock(&tier->lock);
+    if (tier->room_seen_ns == 0 || now_ns - tier->room_seen_ns >= ROOM_HOLDS_NS) {
+        tier->room_seen_ns = now_ns;
+        tier->room_bytes = 0; /* whoever asks meanwhile does without */
+        pthread_mutex_unlock(&tier->lock);
+        room = room_outside(tier);
+        pthread_mutex_lock(&tier->lock);
+        tier->room_bytes = less(room, tier->coming_bytes);
+    }
+    may = tier->room_bytes >= bytes;
+    if (may) {
+        tier->room_bytes -= bytes;
+        tier->coming_bytes += bytes;
+    }
+    pthread_mutex_unlock(&tier->lock);
+    return may;
+}
+
+void memtier_brought_in(struct memtier *tier, uint64_t bytes)
+{
+    pthread_mutex_lock(&tier->lock);
+    tier->coming_bytes -= bytes;
+    pthread_mutex_unlock(&tier->lock);
+}
+
+void memtier_look_for_swap(struct memtier *tier)
+{
+    atomic_store_explicit(&tier->swaps, host_swap(tier->os, "") > 0, memory_order_relaxed);
+}
+
+bool memtier_swaps(const struct memtier *tier)
+{
+    return atomic_load_explicit(&tier->swaps, memory_order_relaxed);
+}
+
+size_t memtier_page_bytes(const struct memtier *tier)
+{
+    return tier->plan.page_bytes;
 }
 
 /* Called with the lock held. */
@@ -198,6 +262,7 @@ int memtier_segment_make(struct memtier *tier, const struct reservation *reserva
         reservation_drop(tier, reservation, false, true);
         return -ENOSPC;
     }
+    memtier_look_for_swap(tier);
     memtier_tell_lacks(tier, segment);
     if (source != NULL)
         limit_descriptors(tier, segment);

@@ -313,6 +313,7 @@ int memtier_open(const struct memtier_config *config, struct memtier **out)
     if (rc < 0)
         goto fail_alloc;
     memtier_tell_segments(tier);
+    memtier_look_for_swap(tier);
     *out = tier;
     return 0;
 

@@ -81,7 +81,8 @@ struct memtier {
     enum nearness near;
     unsigned near_node; /* NEAR_NODE: of those that run on it */
 
-    atomic_uint told; /* enum told, or-ed */
+    atomic_uint told;  /* enum told, or-ed */
+    atomic_bool swaps; /* there is swap space */
 
     pthread_mutex_t lock; /* a leaf: nothing is called under it but the clock and the allocator */
     pthread_cond_t made;  /* a reservation has become a segment, or has been given up */
@@ -103,6 +104,8 @@ struct memtier {
     uint64_t stored_bytes, misplaced_bytes, locked_bytes, huge_bytes;
     uint64_t refused_headroom_total;
     uint64_t backoff_until_ns, backoff_ns;
+    uint64_t room_bytes, room_seen_ns; /* for what comes back from swap space, and as of when */
+    uint64_t coming_bytes;             /* of that: on its way */
 };
 
 /* Capacity set aside for a segment that is being made. */
@@ -194,6 +197,9 @@ void memtier_tell_nodes(const struct memtier *tier, const struct segment *segmen
  */
 int memtier_segment_make(struct memtier *tier, const struct reservation *reservation,
                          const struct segment_source *source, struct segment **out);
+
+/* Sets `swaps`. */
+void memtier_look_for_swap(struct memtier *tier);
 
 /* Unmaps a segment that is on no list and has no pieces. */
 void memtier_segment_destroy(struct memtier *tier, struct segment *segment);

@@ -83,6 +83,7 @@ struct run {
     bool wanted : 1;      /* to be read as soon as it is stored */
     bool next : 1;        /* before others, see SPILLWAY_FETCH_NEXT */
     bool queued : 1;      /* on one of the pool's lists of reads that wait */
+    bool hinted : 1;      /* the kernel was told, see hint.h */
     int16_t error;        /* why it failed */
     uint8_t code;         /* of its frame; 0: it is stored as it is */
     uint16_t lines;       /* of its frame: FRAME_LINE_BYTES each */

@@ -97,6 +97,12 @@ static inline const unsigned char *segment_own_view(const struct segment *segmen
     return segment->write != NULL ? segment->write + (data - segment->read) : data;
 }
 
+/* Whether the kernel may swap it out. */
+static inline bool segment_swaps(const struct segment *segment)
+{
+    return !segment->huge && segment->locked_bytes == 0;
+}
+
 /* The cell that begins at `data`. */
 static inline unsigned segment_cell(const struct segment *segment, const unsigned char *data)
 {

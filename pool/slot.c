@@ -115,11 +115,14 @@ const unsigned char *run_slot_data(const struct run *run)
     return run->place == PLACE_SHARED ? run->at.shared.data : run->at.slot.data;
 }
 
+struct segment *run_segment(const struct run *run)
+{
+    return run->place == PLACE_SHARED ? run->at.shared.owner->segment : run->at.slot.segment;
+}
+
 const unsigned char *run_slot_own_view(const struct run *run)
 {
-    const struct segment *segment =
-        run->place == PLACE_SHARED ? run->at.shared.owner->segment : run->at.slot.segment;
-    return segment_own_view(segment, run_slot_data(run));
+    return segment_own_view(run_segment(run), run_slot_data(run));
 }
 
 void run_adopt(struct run *run, const spw_bytes *bytes)

@@ -37,6 +37,9 @@ bool slot_is_adoptable(const struct spw_pool *pool, const spw_bytes *bytes);
 
 /* ---- runs; with the pool's lock held, or by the engine's thread that works on the run ---- */
 
+/* The segment of a run in the memory tier. */
+struct segment *run_segment(const struct run *run);
+
 /* Where a run in the memory tier is read. */
 const unsigned char *run_slot_data(const struct run *run);
 

@@ -4,6 +4,7 @@
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
+#include "hint.h"
 #include "run.h"
 
 /* Adopted in one go, under the queue's lock: no window bounds them. */
@@ -133,6 +134,9 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
         return;
     limits->threshold_bytes = atomic_load_explicit(&pool->threshold_bytes, memory_order_relaxed);
     limits->prefetch_bytes = atomic_load_explicit(&pool->prefetch_bytes, memory_order_relaxed);
+    if (limits->size < GROWABLE_END(spw_limits, hints))
+        return;
+    limits->hints = pool_hints(pool);
 }
 
 static uint64_t strategy_room(spw_strategy *strategy)

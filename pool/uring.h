@@ -15,6 +15,8 @@
 
 enum {
     NO_SLOT = ENGINE_SLOTS_MAX,
+    HINTS_MAX = 4, /* on their way to the kernel or there; the kernel has threads for them */
+    RING_SLOTS = ENGINE_SLOTS_MAX + HINTS_MAX, /* those of hints come last */
     /* Jobs of one direction that are prepared and not all issued; more are not taken. */
     PARKED_MAX = 8,
 };
@@ -74,8 +76,9 @@ struct uring {
     unsigned first_paused;
     uint64_t resume_ns; /* when the paused ones are issued again */
     struct direction directions[DIRECTIONS];
-    unsigned unsent[ENGINE_SLOTS_MAX];
-    struct slot slots[ENGINE_SLOTS_MAX];
+    unsigned hints; /* slots of them with a request; not in `used` */
+    unsigned unsent[RING_SLOTS];
+    struct slot slots[RING_SLOTS];
 };
 
 static inline struct direction *uring_direction(struct uring *uring, enum job_op op)

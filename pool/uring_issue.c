@@ -53,11 +53,28 @@ static void unpark(struct uring *uring, struct job *job)
     uring_direction(uring, job->op)->parked--;
 }
 
+static void hint_finish(struct uring *uring, unsigned index, int error)
+{
+    struct job *job = uring->slots[index].request.job;
+
+    uring->slots[index].request.job = NULL;
+    uring->hints--;
+    job->result = error;
+    engine_complete(job);
+    uring->ended_jobs++;
+}
+
 /* The slot is free before `complete` runs: the job may come back through it. */
 void uring_slot_finish(struct uring *uring, unsigned index, int error)
 {
     struct slot *slot = &uring->slots[index];
     struct job *job = slot->request.job;
+
+    if (job->op == JOB_HINT) {
+        hint_finish(uring, index, error);
+        return;
+    }
+
     struct direction *direction = uring_direction(uring, job->op);
     struct stream *stream = uring_stream(uring, job->op, job->file);
 
@@ -110,8 +127,19 @@ void uring_resume_paused(struct uring *uring)
 /* Does the rest of a slot's request without the ring. */
 void uring_slot_run(struct uring *uring, unsigned index)
 {
+    struct request *request = &uring->slots[index].request;
+
     uring_slot_finish(uring, index,
-                      engine_run_io(uring->engine, &uring->slots[index].request, index));
+                      request->job->op == JOB_HINT ? engine_run_hint(uring->engine, request->job)
+                                                   : engine_run_io(uring->engine, request, index));
+}
+
+static void hint_prepare(struct io_uring_sqe *sqe, int fd, const struct job *job)
+{
+    if (job->buffer != NULL)
+        io_uring_prep_madvise(sqe, job->buffer, (unsigned)job->len, job->advice);
+    else
+        io_uring_prep_fadvise(sqe, fd, job->offset, (unsigned)job->len, job->advice);
 }
 
 /* Puts what is left of a slot's request into the submission queue. */
@@ -122,19 +150,23 @@ void uring_slot_issue(struct uring *uring, unsigned index)
     void *start = (char *)job->buffer + request->at;
     uint64_t offset = job->offset + request->at;
     unsigned len = (unsigned)(request->end - request->at);
-    int fd = uring->fixed_files ? (int)job->file : uring->engine->fds[job->file];
+    bool no_file = job->op == JOB_HINT && job->buffer != NULL;
     struct io_uring_sqe *sqe;
+    int fd;
 
     if (uring->broken) {
         uring_slot_run(uring, index);
         return;
     }
+    fd = uring->fixed_files || no_file ? (int)job->file : uring->engine->fds[job->file];
     sqe = io_uring_get_sqe(&uring->ring);
     if (job->op == JOB_READ)
         io_uring_prep_read(sqe, fd, start, len, offset);
-    else
+    else if (job->op == JOB_WRITE)
         io_uring_prep_write(sqe, fd, start, len, offset);
-    if (uring->fixed_files)
+    else
+        hint_prepare(sqe, fd, job);
+    if (uring->fixed_files && !no_file)
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
     io_uring_sqe_set_data64(sqe, index);
     uring->unsent[uring->unsent_count++] = index;
@@ -181,6 +213,18 @@ static void issue_request(struct uring *uring, struct job *job)
     job->requests++;
     if (job->issued == job->len)
         unpark(uring, job);
+    uring_slot_issue(uring, index);
+}
+
+/* There is a free slot for it: see uring_has_room(). */
+static void issue_hint(struct uring *uring, struct job *job)
+{
+    unsigned index = ENGINE_SLOTS_MAX;
+
+    while (uring->slots[index].request.job != NULL)
+        index++;
+    uring->slots[index].request = (struct request){.job = job, .end = job->len};
+    uring->hints++;
     uring_slot_issue(uring, index);
 }
 
@@ -239,7 +283,10 @@ bool uring_fill(struct uring *uring)
             break;
         moved = true;
         if (engine_prepare(uring->engine, job)) {
-            park(uring, job);
+            if (job->op == JOB_HINT)
+                issue_hint(uring, job);
+            else
+                park(uring, job);
         } else {
             engine_complete(job);
             uring->ended_jobs++;

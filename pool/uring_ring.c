@@ -50,7 +50,7 @@ static int ring_make(struct uring *uring, unsigned flags)
 {
     int rc = uring->engine->os->ring_allowed();
 
-    return rc < 0 ? rc : io_uring_queue_init(ENGINE_SLOTS_MAX, &uring->ring, flags);
+    return rc < 0 ? rc : io_uring_queue_init(RING_SLOTS, &uring->ring, flags);
 }
 
 /*

@@ -25,7 +25,7 @@ static void submission_withdraw(struct uring *uring)
 {
     struct io_uring_sq *sq = &uring->ring.sq;
     unsigned count = uring->unsent_count, i;
-    unsigned indexes[ENGINE_SLOTS_MAX];
+    unsigned indexes[RING_SLOTS];
 
     sq->sqe_head = sq->sqe_tail = *sq->khead;
     *sq->ktail = *sq->khead;
@@ -56,7 +56,8 @@ static void note_submission(struct uring *uring)
     unsigned i;
 
     for (i = 0; i < uring->unsent_count; i++)
-        engine_request_begin(uring->engine, uring->unsent[i], now_ns);
+        if (uring->unsent[i] < ENGINE_SLOTS_MAX)
+            engine_request_begin(uring->engine, uring->unsent[i], now_ns);
 }
 
 static void submission_accepted(struct uring *uring, unsigned count)
@@ -104,6 +105,11 @@ static void request_ended(struct uring *uring, unsigned index, int result)
     enum request_step step;
     int error;
 
+    if (op == JOB_HINT) {
+        result = engine->os->ring_result('h', result);
+        uring_slot_finish(uring, index, result < 0 ? result : 0);
+        return;
+    }
     result = engine->os->ring_result(op == JOB_READ ? 'r' : 'w', result);
     engine_request_end(engine, index, op, engine->os->clock_ns());
     step = request_advance(request, result, &error);
@@ -188,7 +194,7 @@ bool uring_leave_ring(struct uring *uring)
     while (poll(&end, 1, -1) < 0)
         ;
     uring->in_kernel = 0;
-    for (i = 0; i < ENGINE_SLOTS_MAX; i++) {
+    for (i = 0; i < RING_SLOTS; i++) {
         if (uring->slots[i].in_kernel) {
             uring->slots[i].in_kernel = false;
             uring_slot_run(uring, i);

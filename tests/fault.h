@@ -47,6 +47,7 @@ enum fault {
     FAULT_RING_ALLOWED,
     FAULT_RING_READ,  /* a completed read of io_uring; the I/O itself has happened */
     FAULT_RING_WRITE, /* a completed write */
+    FAULT_RING_HINT,  /* a completed hint */
     FAULT_KINDS
 };
 

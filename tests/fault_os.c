@@ -369,8 +369,9 @@ static int fault_os_ring_allowed(void)
 
 static int fault_os_ring_result(int op, int result)
 {
-    struct rule rule = script_call(op == 'r' ? FAULT_RING_READ : FAULT_RING_WRITE,
-                                   (struct fault_args){.len = result > 0 ? (uint64_t)result : 0});
+    enum fault kind = op == 'r' ? FAULT_RING_READ : op == 'w' ? FAULT_RING_WRITE : FAULT_RING_HINT;
+    struct rule rule =
+        script_call(kind, (struct fault_args){.len = result > 0 ? (uint64_t)result : 0});
 
     if (rule.effect == EFFECT_FAIL)
         return rule.err;

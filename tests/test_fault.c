@@ -37,6 +37,7 @@ Test(fault, forwards_unless_scripted)
     cr_assert_eq(fault_os.ring_allowed(), 0);
     cr_assert_eq(fault_os.ring_result('r', 17), 17);
     cr_assert_eq(fault_os.ring_result('w', -5), -5);
+    cr_assert_eq(fault_os.ring_result('h', 0), 0);
     cr_assert_eq(fault_os.close(fd), 0);
     cr_assert_eq(fault_os.close(-1), -EBADF);
 }
@@ -141,6 +142,7 @@ Test(fault, every_call_can_fail)
     cr_assert_eq(fault_os.ring_allowed(), -EXDEV);
     cr_assert_eq(fault_os.ring_result('r', 5), -EXDEV);
     cr_assert_eq(fault_os.ring_result('w', 5), -EXDEV);
+    cr_assert_eq(fault_os.ring_result('h', 5), -EXDEV);
     for (kind = 0; kind < FAULT_KINDS; kind++)
         cr_assert_eq(fault_calls((enum fault)kind), 1, "kind %u", kind);
     cr_assert_eq(fault_open_fds(), 0);

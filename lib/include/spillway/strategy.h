@@ -34,7 +34,9 @@ enum {
     SPILLWAY_FETCH_HEAD = 2,   /**< the queue's head: someone waits, memory may be reserved */
     SPILLWAY_FETCH_SPARE = 4,  /**< beyond the queue's own share of memory: only what nobody else
                                   asks for, and -EAGAIN rather than later */
-    SPILLWAY_FETCH_NEXT = 8    /**< the first that the reader will come to: before others */
+    SPILLWAY_FETCH_NEXT = 8,   /**< the first that the reader will come to: before others */
+    SPILLWAY_FETCH_HINT = 16   /**< not yet, but in a while: to be brought nearer as far as that
+                                  takes none of the budget */
 };
 
 /**
@@ -127,6 +129,7 @@ typedef struct spw_limits {
      * follows from the rest. */
     uint64_t threshold_bytes;
     uint64_t prefetch_bytes;
+    int hints; /**< 1: SPILLWAY_FETCH_HINT is of use */
 } spw_limits;
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
