@@ -14,6 +14,8 @@
 #include "queue_row.h"
 #include "spillway/queue.h"
 
+struct queue;
+
 /*
  * A queue does not report each byte. It reports ahead: what is counted for it is never less than
  * what it keeps, and at most its slack more, which `reported_ahead_bytes` sums up. So the budget is
@@ -44,6 +46,9 @@ struct spw_account {
      * is slow can wait until then. NULL: nothing is. */
     void (*cork)(struct spw_account *account);
     void (*uncork)(struct spw_account *account);
+    /* A queue is there, and is about to be freed; without a lock. NULL: nobody looks over them. */
+    void (*attach)(struct spw_account *account, struct queue *queue);
+    void (*detach)(struct spw_account *account, struct queue *queue);
     /* Called, with any lock held, after the sums have risen. NULL: nobody asks. */
     void (*risen)(struct spw_account *account);
     _Atomic unsigned waiters;

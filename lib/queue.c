@@ -145,6 +145,10 @@ int queue_open_with(const struct os *os, const spw_queue_options *options, spw_w
     if (queue->account)
         queue->account->acquire(queue->account);
     row_open(queue);
+    if (queue->account && queue->account->attach) {
+        queue->opened_ns = os->clock_ns();
+        queue->account->attach(queue->account, queue);
+    }
     writer_end->queue = reader_end->queue = queue;
     *writer = writer_end;
     *reader = reader_end;
@@ -178,6 +182,8 @@ void queue_release(struct queue *queue)
     if (atomic_fetch_sub_explicit(&queue->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct spw_account *account = queue->account;
+    if (account && account->detach)
+        account->detach(account, queue);
     view_fini(&queue->view);
     /* The reader's first: it may take its sizes from the writer's strategy. */
     policy_close(queue->reader_policy);
@@ -335,16 +341,18 @@ void queue_take_all(struct queue *queue, struct spw_view *out)
     queue_report_with(queue, 0); /* it ends: nothing may be left in the account */
 }
 
-void queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest)
+bool queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest)
 {
     struct spw_view *view = &queue->view;
     *rest = rest_none();
     view->rest = rest;
     view->patience = VIEW_PATIENCE;
     policy->ops->apply(policy, view);
+    bool paused = view->patience == 0;
     view->patience = VIEW_PATIENT;
     view->rest = NULL;
     queue_report(queue);
+    return paused;
 }
 
 bool queue_look_at_account(struct queue *queue)

@@ -25,6 +25,23 @@ struct firing {
     pthread_t thread;
 };
 
+/* How far a queue had come at some time. */
+struct queue_mark {
+    uint64_t time_ns, extended_bytes_total;
+};
+
+enum { QUEUE_MARKS = 16 };
+
+/* What the governor of a pool remembers of a queue; its thread's own. */
+struct queue_memory {
+    uint64_t looked_ns;                   /* when its rate was last seen; 0: never */
+    uint64_t gone_bytes_total;            /* at that time */
+    double rate;                          /* of late, in bytes a second, that leave at its head */
+    struct queue_mark marks[QUEUE_MARKS]; /* a ring, so that what is old is known */
+    unsigned mark_count;                  /* ever made */
+    bool guided;                          /* it was told what to keep */
+};
+
 struct queue {
     spw_waker waker; /* first: handles at the head wake the reader through it */
     const struct os *os;
@@ -38,6 +55,10 @@ struct queue {
     const spw_epoch *account_epoch; /* never NULL */
 
     struct stopwatch writer_watch, reader_watch; /* each end's own, not guarded */
+
+    struct queue *others[2]; /* before and behind, among the account's; its owner's to guard */
+    uint64_t opened_ns;      /* 0: nobody wants to know */
+    struct queue_memory memory;
 
     pthread_mutex_t lock;
     pthread_cond_t news;  /* for a reader in drain_wait */
@@ -130,8 +151,9 @@ int queue_info(struct queue *queue, spw_queue_info *info);
 /* With the lock held: moves all entries to `*out`, for releasing them without the lock. */
 void queue_take_all(struct queue *queue, struct spw_view *out);
 
-/* Lets a policy look, and notes for how long that will do. With the lock held. */
-void queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest);
+/* Lets a policy look, and notes for how long that will do; returns whether it had to pause. With
+ * the lock held. */
+bool queue_apply(struct queue *queue, spw_policy *policy, struct rest *rest);
 
 /* Reports the foreign bytes anew. With the lock held. */
 void queue_report_anew(struct queue *queue);

@@ -14,6 +14,7 @@ void view_init(struct spw_view *view, const spw_allocator *allocator, struct spw
                               .account = account,
                               .paged_from = UINT64_MAX,
                               .keep_bytes = UINT64_MAX,
+                              .until_position = UINT64_MAX,
                               .patience = VIEW_PATIENT};
     view->sums = &view->own_sums;
 }
@@ -38,7 +39,9 @@ void view_move(struct spw_view *view, struct spw_view *out)
 
 int spw_view_guidance(const spw_view *view, spw_guidance *guidance)
 {
-    spw_guidance now = {.keep_bytes = view->keep_bytes, .spill_now = view->spill_now};
+    spw_guidance now = {.keep_bytes = view->keep_bytes,
+                        .spill_now = view->spill_now,
+                        .until_position = view->until_position};
     return growable_write(guidance, GUIDANCE_FIRST_BYTES, &now, sizeof(now));
 }
 
@@ -385,6 +388,14 @@ uint64_t spw_view_paged_since(spw_view *view)
     uint64_t position = view->paged_from;
     view->paged_from = UINT64_MAX;
     return position;
+}
+
+uint64_t spw_view_position_of(spw_view *view, const spw_cursor *cursor)
+{
+    const struct queue_sums *sums = view->sums;
+    if (!cursor->stretch)
+        return sums->gone_bytes_total + sums->resident_bytes + sums->paged_bytes;
+    return view_position_of(view, cursor->stretch) + cursor_sums_before(view, cursor).bytes;
 }
 
 int spw_view_should_pause(const spw_view *view)

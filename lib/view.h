@@ -61,8 +61,9 @@ struct spw_view {
     uint64_t acted_ns;   /* when entries were first rewritten or looked for; 0: not since asked */
     uint64_t keep_bytes; /* what the governor lets the queue keep next to its head; UINT64_MAX: not
                             said */
-    bool spill_now;      /* and what is behind that is to go now */
-    struct rest *rest;   /* of the policy that looks now; NULL: nobody keeps it */
+    uint64_t until_position; /* and behind this place in the stream nothing is to go now */
+    bool spill_now;          /* what is behind the former is to go now */
+    struct rest *rest;       /* of the policy that looks now; NULL: nobody keeps it */
     struct queue_sums own_sums;
     int fetch_error; /* of the last fetch at the head, 0 when it worked or none was tried */
 };

@@ -72,21 +72,25 @@ uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes)
  * nobody rests on the epoch otherwise. Calm again only a little below the mark, so that a use that
  * stays near it does not wake everybody over and over.
  */
-static bool calm_now(struct spw_pool *pool, bool was_calm)
+static bool calm_now(struct spw_pool *pool, uint64_t used_by_writers, bool was_calm)
 {
     uint64_t mark = budget_spill_mark(pool);
-    return budget_used_by_writers(pool) <= (was_calm ? mark : mark - budget_now(pool) / 64) &&
+    return used_by_writers <= (was_calm ? mark : mark - budget_now(pool) / 64) &&
            budget_used(pool) <= budget_now(pool);
 }
 
-/* The governor waits until more than this is in use. All look again for its sake: who can call it,
- * holding no lock, is who comes to settle. */
-static void governor_notice(struct spw_pool *pool)
+/* What the governor waits for. All look again for its sake: who can call it, holding no lock, is
+ * who comes to settle. */
+static void governor_notice(struct spw_pool *pool, uint64_t used_by_writers)
 {
     struct governor *governor = &pool->governor;
     uint64_t level = atomic_load(&governor->level_bytes);
-    if (level == UINT64_MAX || budget_in_use(pool) <= level ||
-        atomic_exchange(&governor->level_bytes, UINT64_MAX) == UINT64_MAX)
+    bool in_use = level != UINT64_MAX && budget_in_use(pool) > level &&
+                  atomic_exchange(&governor->level_bytes, UINT64_MAX) != UINT64_MAX;
+    bool guide = used_by_writers > budget_guide_mark(pool) &&
+                 atomic_load_explicit(&pool->account.queues, memory_order_relaxed) > 1 &&
+                 !atomic_load(&governor->guiding) && !atomic_exchange(&governor->guiding, true);
+    if (!in_use && !guide)
         return;
     atomic_store(&governor->called, true);
     epoch_advance(&pool->account.epoch);
@@ -101,9 +105,10 @@ static void governor_notice(struct spw_pool *pool)
  */
 void budget_look(struct spw_pool *pool)
 {
-    governor_notice(pool);
-    for (;;) {
-        bool was_calm = atomic_load(&pool->calm), calm = calm_now(pool, was_calm);
+    uint64_t used = budget_used_by_writers(pool);
+    governor_notice(pool, used);
+    for (;; used = budget_used_by_writers(pool)) {
+        bool was_calm = atomic_load(&pool->calm), calm = calm_now(pool, used, was_calm);
         if (calm == was_calm)
             return;
         atomic_store(&pool->calm, calm);
@@ -117,6 +122,11 @@ bool budget_is_calm(struct spw_pool *pool)
     return atomic_load(&pool->calm);
 }
 
+uint64_t budget_guide_mark(const struct spw_pool *pool)
+{
+    return budget_now(pool) / 2;
+}
+
 uint64_t budget_spill_mark(const struct spw_pool *pool)
 {
     return budget_now(pool) / 8 * 5;
@@ -125,6 +135,14 @@ uint64_t budget_spill_mark(const struct spw_pool *pool)
 uint64_t budget_wait_mark(const struct spw_pool *pool)
 {
     return budget_now(pool) / 4 * 3;
+}
+
+uint64_t budget_head_reserve(const struct spw_pool *pool)
+{
+    unsigned queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
+    uint64_t budget = budget_now(pool), share = budget / 4 / (queues > 0 ? queues : 1);
+    return amount_of(pool->head_reserve, budget,
+                     share < HEAD_RESERVE_MAX_BYTES ? share : HEAD_RESERVE_MAX_BYTES);
 }
 
 size_t budget_bytes_of_runs(uint64_t budget_bytes, unsigned queues)

@@ -23,9 +23,11 @@ bool governor_on_thread(const struct governor *governor)
            pthread_equal(governor->self, pthread_self());
 }
 
+/* With the lock held. */
 static void governor_wake_thread(struct governor *governor)
 {
     static const uint64_t one = 1;
+    governor->woken = true;
     /* The only other error is a counter at its limit, and that is readable. */
     while (governor->pool->os->write(governor->event_fd, &one, sizeof(one)) == -EINTR)
         ;
@@ -85,6 +87,37 @@ static int governor_rouse(struct governor *governor, bool again)
 int governor_call(struct governor *governor)
 {
     return governor_rouse(governor, false);
+}
+
+void governor_begin_look(struct governor *governor)
+{
+    pthread_mutex_lock(&governor->lock);
+    governor->looking = true;
+    pthread_mutex_unlock(&governor->lock);
+}
+
+void governor_end_look(struct governor *governor)
+{
+    pthread_mutex_lock(&governor->lock);
+    governor->looking = false;
+    pthread_cond_broadcast(&governor->changed);
+    pthread_mutex_unlock(&governor->lock);
+}
+
+bool governor_is_quiet(struct governor *governor)
+{
+    pthread_mutex_lock(&governor->lock);
+    bool quiet = !governor->started || (governor->resting && !governor->woken);
+    pthread_mutex_unlock(&governor->lock);
+    return quiet;
+}
+
+void governor_wait_quiet(struct governor *governor)
+{
+    pthread_mutex_lock(&governor->lock);
+    while (governor->looking && !governor_on_thread(governor))
+        pthread_cond_wait(&governor->changed, &governor->lock);
+    pthread_mutex_unlock(&governor->lock);
 }
 
 /* ---- regulators ---- */
@@ -256,13 +289,21 @@ int governor_init(struct governor *governor, struct spw_pool *pool, spw_options 
     if (err)
         return err;
     err = decisions_init(&governor->decisions, pool->page.page->decisions);
-    if (err) {
-        pthread_cond_destroy(&governor->changed);
-        pthread_mutex_destroy(&governor->lock);
-        return err;
-    }
+    if (err)
+        goto no_decisions;
+    err = census_init(&governor->census);
+    if (err)
+        goto no_census;
+    share_init(&governor->share);
     governor->options = options;
     return 0;
+
+no_census:
+    decisions_fini(&governor->decisions);
+no_decisions:
+    pthread_cond_destroy(&governor->changed);
+    pthread_mutex_destroy(&governor->lock);
+    return err;
 }
 
 void governor_stop(struct governor *governor)
@@ -286,6 +327,8 @@ void governor_fini(struct governor *governor)
     governor_stop(governor);
     while (governor->count > 0)
         regulated_close(governor, governor->regulators[--governor->count]);
+    share_fini(&governor->share, governor->pool->allocator);
+    census_fini(&governor->census);
     decisions_fini(&governor->decisions);
     pthread_cond_destroy(&governor->changed);
     pthread_mutex_destroy(&governor->lock);

@@ -12,7 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "census.h"
 #include "decisions.h"
+#include "share.h"
 #include "spillway/governor.h"
 
 /* More regulators than anybody needs in one pool. */
@@ -49,6 +51,9 @@ struct governor {
     bool started;
     bool refused; /* no thread could be had */
     bool closing;
+    bool looking; /* the thread holds queues */
+    bool woken;   /* it was called and has not heard so far */
+    bool resting; /* it sleeps until it is called or a regulator's time comes */
 
     pthread_t thread;
     int event_fd; /* wakes the thread */
@@ -57,14 +62,20 @@ struct governor {
 
     /*
      * Somebody has to start or to wake the thread, who holds no lock. Set under any lock, when the
-     * pool comes to use more than `level_bytes`, which is UINT64_MAX while nobody waits for that.
+     * pool comes to use more than `level_bytes`, which is UINT64_MAX while nobody waits for that;
+     * or when its writers come to use more than budget_guide_mark().
      */
     _Atomic bool called;
     _Atomic uint64_t level_bytes;
+    _Atomic bool
+        guiding; /* it was called to guide queues, and does not stop before they need none */
 
     /* The thread's own. */
     uint64_t pass;
     uint64_t limits_ns; /* when to look at the limits of the process again */
+    struct share share;
+
+    struct census census;
 
     struct decisions decisions;
 };
@@ -84,6 +95,15 @@ int governor_call(struct governor *governor);
 /* Tells and counts, once, that what `name` stands for is not to be had. Returns 0 or -EOPNOTSUPP
  * (strict). No lock held. */
 int governor_lacks(struct governor *governor, const char *name, const char *why);
+/* Waits until the thread holds no queue; afterwards it finds only those that are open then. */
+void governor_wait_quiet(struct governor *governor);
+
+/* Whether the thread, if there is one, has nothing left to do but what regulators may want. */
+bool governor_is_quiet(struct governor *governor);
+
+/* Between these two the thread holds queues. */
+void governor_begin_look(struct governor *governor);
+void governor_end_look(struct governor *governor);
 
 /* Whether the caller is the governor's thread. */
 bool governor_on_thread(const struct governor *governor);

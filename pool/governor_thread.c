@@ -72,9 +72,11 @@ static struct regulated *regulated_with(struct governor *governor, uint64_t id)
 static void waiting_reports(struct governor *governor, const struct waiting *waiting)
 {
     uint64_t now_ns = governor->pool->os->clock_ns(), count;
-    if (waiting->fds[0].revents)
-        (void)governor->pool->os->read(governor->event_fd, &count, sizeof(count));
     pthread_mutex_lock(&governor->lock);
+    if (waiting->fds[0].revents) {
+        governor->woken = false;
+        (void)governor->pool->os->read(governor->event_fd, &count, sizeof(count));
+    }
     for (unsigned i = 1; i < waiting->count; i++) {
         struct regulated *regulated =
             waiting->fds[i].revents ? regulated_with(governor, waiting->of[i].id) : NULL;
@@ -124,15 +126,17 @@ static bool governor_wait(struct governor *governor)
                               .until_ns = SPILLWAY_NEVER};
     bool in_use = governor_sees_use(governor);
     uint64_t now_ns = os->clock_ns();
-    if (in_use)
-        waiting.until_ns = governor->limits_ns;
+    waiting.until_ns = governor->share.next_ns;
     pthread_mutex_lock(&governor->lock);
     bool closing = governor->closing;
+    governor->resting = waiting.until_ns == SPILLWAY_NEVER && !governor->woken;
     for (unsigned i = 0; i < governor->count; i++)
         waiting_add(&waiting, governor->regulators[i], in_use, now_ns);
     pthread_mutex_unlock(&governor->lock);
     if (closing)
         return false;
+    if (in_use)
+        waiting.until_ns = earlier(waiting.until_ns, governor->limits_ns);
     uint64_t timeout_ns = waiting.until_ns == SPILLWAY_NEVER ? UINT64_MAX
                           : waiting.until_ns > now_ns        ? waiting.until_ns - now_ns
                                                              : 0;
@@ -222,12 +226,18 @@ static void governor_pass(struct governor *governor)
     struct regulated *regulated;
     pool_count(pool, governor_wakeups_total, 1);
     governor->pass++;
+    pthread_mutex_lock(&governor->lock);
+    governor->resting = false;
+    pthread_mutex_unlock(&governor->lock);
     if (in_use)
         governor_look_at_limits(governor, now_ns);
     pthread_mutex_lock(&governor->lock);
     while (!governor->closing && (regulated = regulated_due(governor, in_use, now_ns)))
         regulated_look(governor, regulated);
+    bool closing = governor->closing;
     pthread_mutex_unlock(&governor->lock);
+    if (!closing)
+        share_pass(governor, now_ns);
 }
 
 void *governor_main(void *context)

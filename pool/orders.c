@@ -109,6 +109,10 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
     if (orders->hold_disk >= 0)
         pool_hold_disk(pool, orders->hold_disk > 0);
     sizes_order(pool, orders);
+    if (orders->spill_older_ns != SPILLWAY_NEVER)
+        share_spill_older(governor, orders->spill_older_ns);
+    if (orders->spill_bytes > 0)
+        share_spill(governor, orders->spill_bytes);
     if (orders->action)
         decision_note(governor, name, orders->action, orders->reason, before_bytes,
                       orders->spill_bytes);

@@ -67,25 +67,39 @@ void pool_release(struct spw_pool *pool)
         log_line(&pool->log, SPILLWAY_LOG_ERROR, "no thread to close the pool with; it stays open");
 }
 
+static struct spw_pool *pool_of_account(struct spw_account *account)
+{
+    return (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
+}
+
 static void account_acquire(struct spw_account *account)
 {
-    pool_acquire((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+    pool_acquire(pool_of_account(account));
 }
 
 static void account_release(struct spw_account *account)
 {
-    pool_release((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+    pool_release(pool_of_account(account));
+}
+
+static void account_attach(struct spw_account *account, struct queue *queue)
+{
+    census_add(&pool_of_account(account)->governor.census, queue);
+}
+
+static void account_detach(struct spw_account *account, struct queue *queue)
+{
+    census_remove(&pool_of_account(account)->governor.census, queue);
 }
 
 static void account_has_relief(struct spw_account *account)
 {
-    pool_progress((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+    pool_progress(pool_of_account(account));
 }
 
 static void account_cork(struct spw_account *account)
 {
-    struct spw_pool *pool =
-        (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
+    struct spw_pool *pool = pool_of_account(account);
     if (pool->engine)
         engine_cork(pool->engine);
     workers_cork(&pool->coding.workers);
@@ -93,8 +107,7 @@ static void account_cork(struct spw_account *account)
 
 static void account_uncork(struct spw_account *account)
 {
-    struct spw_pool *pool =
-        (struct spw_pool *)((char *)account - offsetof(struct spw_pool, account));
+    struct spw_pool *pool = pool_of_account(account);
     if (pool->engine)
         engine_uncork(pool->engine);
     pool_hear_calls(pool);
@@ -103,7 +116,7 @@ static void account_uncork(struct spw_account *account)
 
 static void account_has_risen(struct spw_account *account)
 {
-    budget_look((struct spw_pool *)((char *)account - offsetof(struct spw_pool, account)));
+    budget_look(pool_of_account(account));
 }
 
 int spw_pool_close(spw_pool *pool)
@@ -124,6 +137,7 @@ int spw_pool_close_idle(spw_pool *pool)
         return -EOWNERDEAD;
     /* Writes that nobody waits for any more are the pool's own business, not somebody alive; so is
      * a queue that an engine thread is just about to let go. */
+    governor_wait_quiet(&pool->governor);
     if (pool->engine) {
         engine_wait_idle(pool->engine);
         workers_wait_idle(&pool->coding.workers); /* they come from there, and go there */
@@ -331,6 +345,7 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
     pool->account.timing = settings->timing;
     pool->seal = settings->seal;
     pool->strict = settings->strict;
+    pool->head_reserve = settings->head_reserve;
     int err = budget_open(pool, settings->memory, root);
     if (err)
         return err;
@@ -409,6 +424,8 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     pool->account.guard = &pool->guard;
     pool->account.acquire = account_acquire;
     pool->account.release = account_release;
+    pool->account.attach = account_attach;
+    pool->account.detach = account_detach;
     pool->account.relieved = account_has_relief;
     pool->account.risen = account_has_risen;
     pool->account.cork = account_cork;

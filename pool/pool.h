@@ -31,6 +31,10 @@
 /* Payload in flight at most: a quarter of the budget, but no more than keeps fast devices busy. */
 #define WINDOW_MAX_BYTES (UINT64_C(64) << 20)
 
+/* A queue's head reserve where none is set: a quarter of the budget for all, but no more than this
+ * for one. */
+#define HEAD_RESERVE_MAX_BYTES (UINT64_C(64) << 20)
+
 /* All queues together may report as much of the budget too much. */
 #define SLACK_SHARE 128
 
@@ -68,9 +72,10 @@ struct spw_pool {
     enum checksum_mode checksum;
     enum seal_mode seal;
     bool strict;
-    struct disk *disk;       /* NULL: no disk tier */
-    struct memtier *memtier; /* NULL: no memory tier */
-    struct engine *engine;   /* NULL: no tier at all */
+    struct amount head_reserve; /* as set */
+    struct disk *disk;          /* NULL: no disk tier */
+    struct memtier *memtier;    /* NULL: no memory tier */
+    struct engine *engine;      /* NULL: no tier at all */
 
     _Atomic uint64_t refs; /* opener, strategies, runs, buffers in use, lent slots, queues */
     _Atomic unsigned queues;
@@ -185,7 +190,9 @@ void budget_look(struct spw_pool *pool);
 /* Whether policies may rest on the account's present epoch, which was read before. */
 bool budget_is_calm(struct spw_pool *pool);
 
-/* Where spilling begins, and where writers begin to wait. */
+/* Where the governor begins to tell queues what to keep, where these begin to spill, and where
+ * writers begin to wait. */
+uint64_t budget_guide_mark(const struct spw_pool *pool);
 uint64_t budget_spill_mark(const struct spw_pool *pool);
 uint64_t budget_wait_mark(const struct spw_pool *pool);
 
@@ -195,6 +202,9 @@ uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes);
 
 /* What is left of the readers' share. */
 uint64_t budget_read_room(const struct spw_pool *pool);
+
+/* What each queue keeps next to its head whatever happens. */
+uint64_t budget_head_reserve(const struct spw_pool *pool);
 
 /* The largest run with the present number of queues. */
 size_t budget_run_bytes(const struct spw_pool *pool);

@@ -234,7 +234,8 @@ static bool workers_are_idle(struct workers *workers)
 static bool is_quiet(void *context)
 {
     const struct bed *bed = context;
-    if (!engine_is_idle(bed->pool->engine) || !workers_are_idle(&bed->pool->coding.workers))
+    if (!governor_is_quiet(&bed->pool->governor) || !engine_is_idle(bed->pool->engine) ||
+        !workers_are_idle(&bed->pool->coding.workers))
         return false;
     spw_stats stats = bed_stats(bed);
     return stats.in_flight_bytes == 0 && stats.reading_bytes == 0 && stats.staging_bytes == 0 &&

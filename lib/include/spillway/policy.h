@@ -58,6 +58,9 @@ SPILLWAY_API uint64_t spw_view_position(const spw_view *view);
  */
 SPILLWAY_API spw_cursor spw_view_seek_position(spw_view *view, uint64_t *position);
 
+/** Where in the stream the entry here begins; past the end, where the next one would. */
+SPILLWAY_API uint64_t spw_view_position_of(spw_view *view, const spw_cursor *cursor);
+
 /**
  * Where in the stream the first of those entries begins that have become handles since the last
  * call; UINT64_MAX when there are none. For one policy that remembers how far it has come.
@@ -145,12 +148,18 @@ typedef struct spw_rest {
  */
 SPILLWAY_API int spw_view_rest(spw_view *view, const spw_rest *rest);
 
-/** What the governor wants of one queue. */
+/**
+ * What the governor wants of one queue, so that over all queues what is needed last goes first. It
+ * sees how soon each is drained; where the budget is exceeded it says how much a queue may keep,
+ * and also has the policies of writers look that are idle.
+ */
 typedef struct spw_guidance {
     size_t size;         /**< sizeof(spw_guidance), set by who asks */
     uint64_t keep_bytes; /**< resident bytes next to the head that others' bytes should go before;
                             UINT64_MAX: nothing was said of this queue, it decides for itself */
     int spill_now;       /**< what lies behind those is to go now, whatever the budget says */
+    uint64_t until_position; /**< with `spill_now`: but nothing from this place in the stream on,
+                                see spw_view_position(); UINT64_MAX: all of it */
 } spw_guidance;
 
 /** Returns 0 or -EINVAL. */
@@ -162,7 +171,8 @@ typedef struct spw_policy_ops {
     size_t size;      /**< sizeof(spw_policy_ops) */
     const char *name; /**< for messages */
     /** Called with the queue locked: for the writer after each extend, for the reader before each
-     * drain, but not while it rests. */
+     * drain, but not while it rests; and for the writer, by a thread of the pool's, where the
+     * governor wants it to spill. */
     void (*apply)(spw_policy *policy, spw_view *view);
     /** As in spw_strategy_ops; without the lock. */
     int (*admit)(spw_policy *policy, uint64_t bytes, unsigned flags);

@@ -117,7 +117,8 @@ extern "C" {
     X(encode_ns_total, counter, "processor time spent on choosing a code and encoding")            \
     X(decode_ns_total, counter, "the same on decoding")                                            \
     X(coder_refused_total, counter, "runs that did not get small enough")                          \
-    X(coder_threads, gauge, "threads that encode and decode; 0: no coder is attached")
+    X(coder_threads, gauge, "threads that encode and decode; 0: no coder is attached")             \
+    X(governor_spilled_bytes_total, counter, "payload that queues spilled because they were told")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
