@@ -72,6 +72,7 @@ static void decode_task(struct task *task)
         pieces_again(&flight->pieces);
     else
         decode_start(flight);
+    engine_wake_due(pool->engine); /* whoever corks may be waiting for this */
     pool_release(pool);
 }
 

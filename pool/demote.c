@@ -199,6 +199,13 @@ void demote_orphan(struct run *run)
     run->demotion = NULL;
 }
 
+void demote_take_back(struct run *run)
+{
+    demote_orphan(run);
+    run->state = RUN_STORED;
+    memory_prepend(run);
+}
+
 /* ---- asking for it ---- */
 
 /* Runs whose demotion begins in one go, with the pool's lock held. */

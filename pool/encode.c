@@ -176,6 +176,7 @@ static void encode_task(struct task *task)
     }
     atomic_fetch_sub(&pool->coding.encoding, 1);
     pieces_start(&flight->pieces);
+    engine_wake_due(pool->engine); /* no queue is locked here, so no cork is this thread's */
     pool_release(pool);
 }
 

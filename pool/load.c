@@ -230,6 +230,7 @@ static bool load_ended(struct pieces *pieces, int err, uint32_t index)
         err = load_check(flight);
     if (!err && !orphan && flight->run->code) {
         decode_start(flight);
+        workers_wake_due(&pool->coding.workers); /* whoever corks may be waiting for this */
         return false;
     }
     if (!err && !orphan)

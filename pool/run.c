@@ -375,6 +375,9 @@ static int run_hurry(struct run *run)
 {
     struct spw_pool *pool = run->pool;
     pthread_mutex_lock(&pool->lock);
+    /* What can be read from memory does not wait for a device, which may hang. */
+    if (run->state == RUN_DEMOTING && !run_is_instant(run))
+        demote_take_back(run);
     enum run_state state = run->state;
     if (!run->late && (state == RUN_READING || (state == RUN_STORED && !run_is_instant(run)))) {
         run->late = true;
@@ -395,8 +398,8 @@ static void run_wait(struct run *run)
     engine_wake_due(pool->engine); /* a policy may wait within its apply */
     workers_wake_due(&pool->coding.workers);
     enum run_state state = run->state;
-    while (run->state == state && (state == RUN_READING || state == RUN_STAGED ||
-                                   state == RUN_DEMOTING || run->flight->busy))
+    while (run->state == state &&
+           (state == RUN_READING || state == RUN_STAGED || run->flight->busy))
         pthread_cond_wait(&pool->progress, &pool->lock);
     atomic_fetch_sub(&pool->waiters, 1);
     pool_count(pool, reader_wait_ns_total, pool->os->clock_ns() - start_ns);
@@ -413,7 +416,8 @@ static int run_fetch(spw_handle *handle, unsigned flags, spw_chunks *out)
     for (;;) {
         pthread_mutex_lock(&pool->lock);
         err = fetch_locked(run, out, &fetched);
-        if (err == -EAGAIN && !(flags & SPILLWAY_FETCH_NOWAIT) && run->state != RUN_STORED) {
+        bool hurry = run->state == RUN_STORED || run->state == RUN_DEMOTING;
+        if (err == -EAGAIN && !(flags & SPILLWAY_FETCH_NOWAIT) && !hurry) {
             run_wait(run);
             pthread_mutex_unlock(&pool->lock);
             continue;

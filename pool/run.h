@@ -296,6 +296,9 @@ void memory_remove(struct run *run);
  */
 void demote_orphan(struct run *run);
 
+/* The same of a run that is to be read from memory now, whatever becomes of the write. */
+void demote_take_back(struct run *run);
+
 /* ---- load.c ---- */
 
 static inline bool run_is_in_memory(const struct run *run)

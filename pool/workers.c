@@ -113,12 +113,14 @@ void workers_fini(struct workers *workers)
 
 int workers_start(struct workers *workers, unsigned wanted, int *why)
 {
+    unsigned count = atomic_load(&workers->count);
     *why = 0;
-    while (workers->count < wanted && *why == 0) {
-        *why = workers->os->thread(&workers->threads[workers->count], worker_main, workers);
-        workers->count += *why == 0;
+    while (count < wanted && *why == 0) {
+        *why = workers->os->thread(&workers->threads[count], worker_main, workers);
+        count += *why == 0;
+        atomic_store(&workers->count, count);
     }
-    return workers->count > 0 ? 0 : *why;
+    return count > 0 ? 0 : *why;
 }
 
 /* ---- tasks ---- */
@@ -192,7 +194,8 @@ void workers_wait_idle(struct workers *workers)
 
 bool workers_on_thread(const struct workers *workers)
 {
-    for (unsigned i = 0; i < workers->count; i++)
+    unsigned count = atomic_load(&workers->count);
+    for (unsigned i = 0; i < count; i++)
         if (pthread_equal(workers->threads[i], pthread_self()))
             return true;
     return false;

@@ -33,9 +33,9 @@ struct workers {
     unsigned waiting;                /* for `idle` */
     bool closing;
     _Atomic unsigned corks, unwoken; /* as in engine.h */
-    /* Constant once there are tasks. */
+    /* Constant once there are tasks. Others may look before: of the threads, so many are there. */
     pthread_t threads[WORKERS_MAX];
-    unsigned count;
+    _Atomic unsigned count;
 };
 
 /* So many are right for a machine with that many processors. */
