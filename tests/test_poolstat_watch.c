@@ -93,10 +93,11 @@ static struct page *page_made(size_t *size)
 /* Pools of all kinds: with odd names, huge numbers, full tiers, and nothing at all. */
 static void pools_made(struct pools *pools, struct pool items[POOLS])
 {
+    static const char wide[] = "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe6\x97\xa5\xe6\x9c"
+                               "\xac\xe8\xaa\x9e\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e";
     static const char *const names[] = {"plain",
                                         "a name that is far too long for its column, and then some",
-                                        "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe6\x97\xa5\xe6\x9c"
-                                        "\xac\xe8\xaa\x9e\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e",
+                                        wide,
                                         "bad\xff\xfe\x80 bytes",
                                         "esc\033[31mape",
                                         ""};
