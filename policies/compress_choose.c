@@ -13,18 +13,26 @@
 
 /* Of the device: so long at least, and no more than this weighs. */
 static const double device_least_ns = 5e6, device_most_ns = 200e6;
-/* The same of a code; of the share of a processor, and while nothing is encoded but to see it. */
-static const double code_most_ns = 100e6, share_most_ns = 400e6, share_seen_ns = 10e6;
+/* The same of a code, and of the share of a processor. */
+static const double code_least_ns = 20e6, code_most_ns = 100e6, share_most_ns = 400e6;
 
 /* Bytes that do not get at least this much smaller are left alone. */
 static const double least_gain = 1.1;
 /* What a code must bring to be taken, and what one in use must still bring. */
 static const double worth = 1.2, still_worth = 1.05;
-/* A dearer code must move so much more; one in use is not given up for less. */
-static const double clearly = 1.05;
+/* A dearer code must move so much more; one in use is given up for so much more. */
+static const double clearly = 1.05, much = 1.1;
 
-/* A code is tried again after this; the cheapest one sooner where only the share of a processor
- * speaks against it. */
+/* What went out with a code, and without one, is judged when so much is known; so long after a
+ * change nothing is. */
+static const double outcome_least_ns = 300e6, outcome_most_ns = 600e6, outcome_settle_ns = 50e6;
+/* A code that brought nothing is left alone for so long, first and at the longest; one that has
+ * been in use for so long was not in vain. */
+#define VAIN_FIRST_NS UINT64_C(5000000000)
+#define VAIN_LAST_NS  UINT64_C(80000000000)
+#define PROVED_NS     UINT64_C(5000000000)
+
+/* A code is tried again after this; sooner as long as it had hardly any run. */
 #define TRY_AGAIN_NS UINT64_C(10000000000)
 #define TRY_SOON_NS  UINT64_C(500000000)
 /* So is the device, first and at the longest. */
@@ -52,6 +60,7 @@ void chooser_init(struct chooser *chooser, enum compress_mode mode)
     chooser->mode = mode;
     chooser->look_after_ns = LOOK_FIRST_NS;
     chooser->skip_bytes = SKIP_FIRST_BYTES;
+    chooser->vain_ns = VAIN_FIRST_NS;
 }
 
 unsigned chooser_add(struct chooser *chooser, const char *name, double usual_rate,
@@ -99,12 +108,11 @@ static double smaller(double a, double b)
     return a < b ? a : b;
 }
 
-/* How fast runs go out with a code. */
+/* How fast runs go out with a code, if encoders get that share of their processors. */
 static double code_moves(const struct chooser *chooser, const struct chooser_code *code,
-                         unsigned workers)
+                         unsigned workers, double share)
 {
-    return smaller(code_rate(code) * share_of(chooser) * workers,
-                   device_rate(chooser) * code_gain(code));
+    return smaller(code_rate(code) * share * workers, device_rate(chooser) * code_gain(code));
 }
 
 /* Older figures weigh less. */
@@ -129,6 +137,55 @@ static void device_look(struct chooser *chooser, const spw_coder_view *view)
     halve(&chooser->device_bytes, &(double){0}, &chooser->device_ns, device_most_ns);
 }
 
+/* What the present choice is good for. */
+static void outcome_look(struct chooser *chooser, const spw_coder_view *view)
+{
+    bool looked = chooser->looking;
+    struct chooser_outcome *outcome = &chooser->outcomes[chooser->current[0] > 0 && !looked];
+    double bytes = (double)(view->passed_bytes_total - chooser->seen_passed_bytes);
+    double ns = (double)(view->passed_ns_total - chooser->seen_passed_ns);
+
+    chooser->seen_passed_bytes = view->passed_bytes_total;
+    chooser->seen_passed_ns = view->passed_ns_total;
+    chooser->looking = false;
+    if (!looked && chooser->settle_ns > 0) {
+        chooser->settle_ns -= ns;
+        return;
+    }
+    if (looked)
+        chooser->settle_ns = outcome_settle_ns;
+    outcome->bytes += bytes;
+    outcome->ns += ns;
+    halve(&outcome->bytes, &(double){0}, &outcome->ns, outcome_most_ns);
+}
+
+static double outcome_rate(const struct chooser *chooser, bool coded)
+{
+    const struct chooser_outcome *outcome = &chooser->outcomes[coded];
+
+    return outcome->ns > 0 ? outcome->bytes / outcome->ns : 0;
+}
+
+/*
+ * Whether the code in use moves no more than none did. If that is only because the device has
+ * become slower since, none will show it soon.
+ */
+static bool is_vain(const struct chooser *chooser)
+{
+    bool known = chooser->outcomes[0].ns >= outcome_settle_ns;
+    double none = known ? outcome_rate(chooser, false) : device_rate(chooser);
+
+    return chooser->outcomes[1].ns >= outcome_least_ns &&
+           outcome_rate(chooser, true) < none * still_worth;
+}
+
+/* Whether none moves clearly less than the last code did. */
+static bool was_worth_it(const struct chooser *chooser)
+{
+    return chooser->outcomes[0].ns >= outcome_least_ns &&
+           outcome_rate(chooser, true) > outcome_rate(chooser, false) * worth;
+}
+
 /* Not tight again only when clearly more is left. */
 static void room_look(struct chooser *chooser, const spw_coder_view *view)
 {
@@ -149,12 +206,10 @@ void chooser_encoded(struct chooser *chooser, unsigned number, uint64_t in_bytes
                      uint64_t out_bytes, uint64_t cpu_ns, uint64_t wall_ns)
 {
     struct chooser_code *code = &chooser->codes[number - 1];
-    double unused = 0;
 
-    halve(&chooser->share_cpu_ns, &unused, &chooser->share_wall_ns,
-          chooser->current[0] > 0 ? share_most_ns : share_seen_ns);
     chooser->share_cpu_ns += (double)cpu_ns;
     chooser->share_wall_ns += (double)wall_ns;
+    halve(&chooser->share_cpu_ns, &(double){0}, &chooser->share_wall_ns, share_most_ns);
     if (out_bytes == 0) {
         chooser->suspicion = SUSPICION;
         return;
@@ -185,8 +240,11 @@ static bool saves_room(const struct chooser *chooser, const spw_coder_view *view
            (chooser->mode == COMPRESS_AUTO && chooser->tight[view->to_memory != 0]);
 }
 
-/* The code that moves most, 0 where none is worth it; a dearer one only where it is clearly
- * better. */
+/*
+ * The code that moves most, 0 where none is worth it; a dearer one only where it is clearly better.
+ * Encoders that get only a share of their processors make the cheaper ones better. Whether any is
+ * worth it then, their outcome tells.
+ */
 static unsigned fastest(const struct chooser *chooser, const spw_coder_view *view,
                         enum chooser_why *why)
 {
@@ -196,16 +254,17 @@ static unsigned fastest(const struct chooser *chooser, const spw_coder_view *vie
     *why = WHY_FAST;
     for (unsigned i = 0; i < chooser->count; i++) {
         const struct chooser_code *code = &chooser->codes[i];
-        double moves = code_moves(chooser, code, view->workers);
+        double alone = code_moves(chooser, code, view->workers, 1);
+        double moves = code_moves(chooser, code, view->workers, share_of(chooser));
 
         if (code_rate(code) < device)
             continue;
         if (!found && *why == WHY_FAST)
             *why = WHY_SMALL;
-        if (moves < device * (current > 0 ? still_worth : worth))
+        if (alone < device * (current > 0 ? still_worth : worth))
             continue;
         if (current == i + 1)
-            moves *= clearly;
+            moves *= much;
         if (!found || moves > best * clearly) {
             best = moves;
             found = i + 1;
@@ -224,9 +283,7 @@ static unsigned to_try(const struct chooser *chooser, const spw_coder_view *view
 
     for (unsigned i = 0; i < most && i < chooser->count; i++) {
         const struct chooser_code *code = &chooser->codes[i];
-        bool may = found == 0 || code_rate(code) >= device;
-        bool soon = found == 0 && code_rate(code) * view->workers >= device * worth &&
-                    code_gain(code) >= worth;
+        bool may = found == 0 || code_rate(code) >= device, soon = code->cpu_ns < code_least_ns;
         if (i + 1 != found && may &&
             code_is_due(code, view->now_ns, soon ? TRY_SOON_NS : TRY_AGAIN_NS))
             return i + 1;
@@ -255,6 +312,41 @@ static bool device_is_due(struct chooser *chooser, const spw_coder_view *view)
     return true;
 }
 
+static void current_set(struct chooser *chooser, const spw_coder_view *view, unsigned code)
+{
+    if ((code > 0) != (chooser->current[0] > 0)) {
+        chooser->settle_ns = outcome_settle_ns;
+        if (code > 0)
+            chooser->outcomes[1] = (struct chooser_outcome){0, 0};
+        chooser->since_ns = view->now_ns;
+    }
+    chooser->current[0] = code;
+    if (code > 0) {
+        chooser->skip_bytes = SKIP_FIRST_BYTES;
+        if (view->now_ns - chooser->since_ns > PROVED_NS)
+            chooser->vain_ns = VAIN_FIRST_NS;
+        return;
+    }
+    chooser->look_after_ns = LOOK_FIRST_NS;
+    if (chooser->skip_bytes < SKIP_LAST_BYTES)
+        chooser->skip_bytes *= 2;
+}
+
+/* Whether what was tried says that encoding brings nothing at present. */
+static bool in_vain(struct chooser *chooser, const spw_coder_view *view)
+{
+    if (chooser->current[0] > 0 && is_vain(chooser)) {
+        chooser->vain_until_ns = view->now_ns + chooser->vain_ns;
+        chooser->outcomes[0] = (struct chooser_outcome){0, 0};
+        if (chooser->vain_ns < VAIN_LAST_NS)
+            chooser->vain_ns *= 2;
+    } else if (chooser->current[0] == 0 && was_worth_it(chooser)) {
+        chooser->vain_until_ns = 0;
+        chooser->vain_ns = VAIN_FIRST_NS;
+    }
+    return view->now_ns < chooser->vain_until_ns;
+}
+
 static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *view)
 {
     struct verdict verdict = {.why = WHY_UP, .skip_bytes = SKIP_FIRST_BYTES};
@@ -262,19 +354,20 @@ static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *vi
     if (device_rate(chooser) <= 0)
         return verdict;
     verdict.skip_bytes = chooser->skip_bytes;
+    if (in_vain(chooser, view)) {
+        current_set(chooser, view, 0);
+        verdict.why = WHY_VAIN;
+        return verdict;
+    }
     verdict.code = fastest(chooser, view, &verdict.why);
     unsigned trial = to_try(chooser, view, verdict.code);
     if (trial > 0)
         return (struct verdict){.code = trial, .why = WHY_MEASURE};
-    if (verdict.code > 0 && device_is_due(chooser, view))
+    if (verdict.code > 0 && device_is_due(chooser, view)) {
+        chooser->looking = true;
         return (struct verdict){.why = WHY_MEASURE, .skip_bytes = LOOK_BYTES};
-    if (verdict.code == 0)
-        chooser->look_after_ns = LOOK_FIRST_NS;
-    if (verdict.code > 0)
-        chooser->skip_bytes = SKIP_FIRST_BYTES;
-    else if (chooser->skip_bytes < SKIP_LAST_BYTES)
-        chooser->skip_bytes *= 2;
-    chooser->current[0] = verdict.code;
+    }
+    current_set(chooser, view, verdict.code);
     return verdict;
 }
 
@@ -388,7 +481,7 @@ static void tell(struct chooser *chooser, const spw_coder_view *view, const stru
                  double sample_gain, spw_coder_choice *choice)
 {
     struct chooser_told *told = &chooser->told[view->to_memory != 0];
-    char *out = choice->reason;
+    char *out = choice->reason, with[16];
     size_t capacity = sizeof(choice->reason);
 
     if (verdict->why == WHY_MEASURE ||
@@ -416,6 +509,10 @@ static void tell(struct chooser *chooser, const spw_coder_view *view, const stru
         snprintf(out, capacity, "the data does not get smaller: a sample of %zu bytes makes %.2f x",
                  view->sample_bytes, sample_gain);
         break;
+    case WHY_VAIN:
+        rate_text(outcome_rate(chooser, true), with);
+        snprintf(out, capacity, "no more went out with a code than without one: %s", with);
+        break;
     default:
         tell_speed(chooser, view, verdict, out, capacity);
         break;
@@ -441,6 +538,7 @@ void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sa
                   spw_coder_choice *choice)
 {
     device_look(chooser, view);
+    outcome_look(chooser, view);
     room_look(chooser, view);
     struct verdict verdict = decide(chooser, view, sample_gain);
     if (verdict.code > 0)

@@ -44,6 +44,7 @@ enum chooser_why {
     WHY_UP,      /* the device keeps up with what there is to write */
     WHY_AMPLE,   /* the memory tier has room */
     WHY_DATA,    /* the bytes do not get smaller */
+    WHY_VAIN,    /* encoding was tried, and no more went out than without */
     WHY_MEASURE, /* to learn something; not told */
 };
 
@@ -62,6 +63,16 @@ struct chooser {
     uint64_t device_known_ns;           /* when something was last learnt of it */
     uint64_t look_after_ns, look_at_ns; /* the pause before it is looked at without a code */
     uint64_t skip_bytes;                /* for which "none" holds */
+    /* What went out, without a code and with one: whatever the reason, that is what counts. */
+    uint64_t seen_passed_bytes, seen_passed_ns;
+    struct chooser_outcome {
+        double bytes, ns;
+    } outcomes[2];
+    bool looking;     /* what goes out now has no code, so that the device is seen */
+    double settle_ns; /* what comes next belongs to the choice before */
+    uint64_t vain_until_ns,
+        vain_ns;       /* encoding is not tried again before; how long, the next time */
+    uint64_t since_ns; /* when the code in use was taken first */
     /* What encoding took, on the processor and by the clock: others may want the processors too. */
     double share_cpu_ns, share_wall_ns;
     /* The data. */

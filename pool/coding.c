@@ -139,6 +139,8 @@ uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *
     pthread_mutex_lock(&coding->gauge.lock);
     view.written_bytes_total = coding->gauge.written_bytes;
     view.write_busy_ns_total = coding->gauge.busy_ns;
+    view.passed_bytes_total = coding->gauge.passed_bytes;
+    view.passed_ns_total = coding->gauge.full_ns;
     pthread_mutex_unlock(&coding->gauge.lock);
     coder->ops->choose(coder, &view, &choice);
     if (choice.code > SPILLWAY_CODES_MAX)
@@ -154,16 +156,19 @@ uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *
 
 /* ---- the device ---- */
 
+static bool window_is_full(const struct spw_pool *pool)
+{
+    return atomic_load(&pool->counters->in_flight_bytes) + budget_run_bytes(pool) >
+           budget_window(pool);
+}
+
 /* Whether the device has enough to do: several runs; or one, where no more fit in the window and
  * none is kept back by a coder. */
-static bool device_is_busy(struct spw_pool *pool)
+static bool device_is_busy(const struct coding *coding)
 {
-    const struct coding *coding = &pool->coding;
     if (coding->gauge.writing != 1)
         return coding->gauge.writing > 1;
-    return atomic_load(&coding->encoding) == 0 &&
-           atomic_load(&pool->counters->in_flight_bytes) + budget_run_bytes(pool) >
-               budget_window(pool);
+    return coding->gauge.full && atomic_load(&coding->encoding) == 0;
 }
 
 /* With the gauge's lock held: the time since it was last looked at. */
@@ -185,24 +190,30 @@ static void gauge_pass(struct device_gauge *gauge, uint64_t passed_ns, uint64_t 
     gauge->stretch_ns = gauge->stretch_bytes = 0;
 }
 
-static void gauge_move(struct spw_pool *pool, int runs, uint64_t bytes)
+/* A run comes or goes, with what was written and what it was. */
+static void gauge_move(struct spw_pool *pool, int runs, uint64_t written, uint64_t payload)
 {
     struct device_gauge *gauge = &pool->coding.gauge;
     pthread_mutex_lock(&gauge->lock);
-    uint64_t now_ns = pool->os->clock_ns();
-    gauge_pass(gauge, now_ns - gauge->last_ns, bytes);
+    uint64_t now_ns = pool->os->clock_ns(), passed_ns = now_ns - gauge->last_ns;
+    gauge_pass(gauge, passed_ns, written);
+    if (gauge->full) {
+        gauge->full_ns += passed_ns;
+        gauge->passed_bytes += payload;
+    }
     gauge->last_ns = now_ns;
     gauge->writing += (unsigned)runs;
-    gauge->busy = device_is_busy(pool);
+    gauge->full = window_is_full(pool);
+    gauge->busy = device_is_busy(&pool->coding);
     pthread_mutex_unlock(&gauge->lock);
 }
 
 void coding_write_begins(struct spw_pool *pool)
 {
-    gauge_move(pool, 1, 0);
+    gauge_move(pool, 1, 0, 0);
 }
 
-void coding_write_ended(struct spw_pool *pool, uint64_t bytes)
+void coding_write_ended(struct spw_pool *pool, const struct run *run, bool failed)
 {
-    gauge_move(pool, -1, bytes);
+    gauge_move(pool, -1, failed ? 0 : run_region_bytes(run), failed ? 0 : run->bytes);
 }

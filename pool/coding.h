@@ -36,6 +36,8 @@ struct device_gauge {
     uint64_t stretch_ns, stretch_bytes; /* of the present stretch, not counted yet */
     bool long_enough;                   /* it counts */
     uint64_t busy_ns, written_bytes;    /* in all */
+    bool full;                          /* the window is, since `last_ns` */
+    uint64_t full_ns, passed_bytes;     /* so long in all, and the payload that went out then */
 };
 
 struct coding {
@@ -68,8 +70,8 @@ bool coding_wants_adopted(struct spw_pool *pool);
 uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *sample,
                       size_t sample_bytes);
 
-/* A run is handed to the device; it was, with so many bytes (0: that failed). */
+/* A run is handed to the device; it was written, or that failed. */
 void coding_write_begins(struct spw_pool *pool);
-void coding_write_ended(struct spw_pool *pool, uint64_t bytes);
+void coding_write_ended(struct spw_pool *pool, const struct run *run, bool failed);
 
 #endif

@@ -337,7 +337,7 @@ static bool store_ended(struct pieces *pieces, int err, uint32_t index)
 {
     struct flight *flight = flight_of(pieces);
     if (flight->gauged)
-        coding_write_ended(pieces->pool, err ? 0 : run_region_bytes(flight->run));
+        coding_write_ended(pieces->pool, flight->run, err != 0);
     flight->gauged = false;
     /* An orphan that begins again ends there; what it has on disk is freed with it. */
     if (err && index != UINT32_MAX && store_again(flight, err, index))

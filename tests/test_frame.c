@@ -229,6 +229,10 @@ Test(frame, workers_wanted)
 
 #define MS UINT64_C(1000000)
 
+/* Runs of so many MiB. */
+static const struct run two = {.bytes = 2 * MIB, .count = 1},
+                        three = {.bytes = 3 * MIB, .count = 1};
+
 static void gauge_open(struct bed *bed)
 {
     static const struct setting settings[] = {
@@ -247,7 +251,7 @@ Test(frame, the_device_is_measured_while_it_has_enough_to_do)
     for (unsigned i = 0; i < 50; i++) {
         coding_write_begins(pool);
         fault_clock_advance(MS);
-        coding_write_ended(pool, 2 * MIB);
+        coding_write_ended(pool, &two, false);
         fault_clock_advance(9 * MS);
     }
     cr_assert_eq(gauge->busy_ns, 0);
@@ -255,8 +259,8 @@ Test(frame, the_device_is_measured_while_it_has_enough_to_do)
     coding_write_begins(pool);
     coding_write_begins(pool);
     fault_clock_advance(MS);
-    coding_write_ended(pool, 2 * MIB);
-    coding_write_ended(pool, 2 * MIB);
+    coding_write_ended(pool, &two, false);
+    coding_write_ended(pool, &two, false);
     cr_assert_eq(gauge->busy_ns, 0);
     fault_clock_advance(5 * MS);
     /* Always two, but for a moment: 2 MiB each 10 ms. */
@@ -264,12 +268,12 @@ Test(frame, the_device_is_measured_while_it_has_enough_to_do)
     for (unsigned i = 0; i < 20; i++) {
         coding_write_begins(pool);
         fault_clock_advance(10 * MS);
-        coding_write_ended(pool, 2 * MIB);
+        coding_write_ended(pool, &two, false);
     }
     cr_assert_geq(gauge->busy_ns, 150 * MS);
     double rate = (double)gauge->written_bytes / (double)gauge->busy_ns * 1e9 / (double)MIB;
     cr_assert(rate > 195 && rate < 205, "%.1f MiB/s", rate);
-    coding_write_ended(pool, 2 * MIB);
+    coding_write_ended(pool, &two, false);
     fault_clock_real();
     bed_close(&bed);
 }
@@ -283,14 +287,16 @@ Test(frame, one_run_is_enough_where_the_window_holds_no_more)
     for (unsigned i = 0; i < 10; i++) {
         coding_write_begins(pool);
         fault_clock_advance(30 * MS);
-        coding_write_ended(pool, 3 * MIB);
+        coding_write_ended(pool, &three, false);
     }
     cr_assert_geq(pool->coding.gauge.busy_ns, 290 * MS);
+    cr_assert_geq(pool->coding.gauge.full_ns, 290 * MS);
+    cr_assert_eq(pool->coding.gauge.passed_bytes, 30 * MIB);
     uint64_t before = pool->coding.gauge.busy_ns;
     atomic_store(&pool->coding.encoding, 1); /* then it is the coder that keeps the others back */
     coding_write_begins(pool);
     fault_clock_advance(300 * MS);
-    coding_write_ended(pool, 3 * MIB);
+    coding_write_ended(pool, &three, false);
     cr_assert_eq(pool->coding.gauge.busy_ns, before);
     atomic_store(&pool->coding.encoding, 0);
     atomic_store(&pool->counters->in_flight_bytes, 0);

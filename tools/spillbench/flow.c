@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "load.h"
@@ -47,13 +48,23 @@ static void heap_release(void *context, const void *data, size_t len)
     free(context);
 }
 
+static void fill(const struct flow *flow, void *to, uint64_t sequence)
+{
+    if (!flow->text) {
+        chunk_fill(to, flow->chunk_bytes, sequence);
+        return;
+    }
+    uint64_t chunks = flow->text_bytes / flow->chunk_bytes;
+    memcpy(to, flow->text + sequence % chunks * flow->chunk_bytes, flow->chunk_bytes);
+}
+
 static int heap_chunk(const struct flow *flow, uint64_t sequence, spw_bytes *out)
 {
     void *memory = malloc(flow->chunk_bytes);
 
     if (!memory)
         return -ENOMEM;
-    chunk_fill(memory, flow->chunk_bytes, sequence);
+    fill(flow, memory, sequence);
     int rc = spw_bytes_wrap(memory, flow->chunk_bytes, heap_release, memory, NULL, out);
     if (rc != 0)
         free(memory);
@@ -86,7 +97,7 @@ static int make_chunk(struct flow *flow, uint64_t sequence, struct flow_watch *w
         if (watch)
             latency_add(&watch->around, now_ns() - start_ns);
     }
-    chunk_fill(spw_slab_space(flow->slab), flow->chunk_bytes, sequence);
+    fill(flow, spw_slab_space(flow->slab), sequence);
     return spw_slab_cut(flow->slab, flow->chunk_bytes, out);
 }
 

@@ -16,8 +16,10 @@ struct flow {
     spw_pool *pool; /* NULL: plain */
     struct ends ends;
     uint64_t chunk_bytes;
-    bool heap;          /* chunks on the heap instead of in slabs */
-    spw_slab *slab;     /* the present one; without a pool it is on the heap and regained */
+    bool heap;                 /* chunks on the heap instead of in slabs */
+    spw_slab *slab;            /* the present one; without a pool it is on the heap and regained */
+    const unsigned char *text; /* what chunks are filled from in turn; NULL: chunk_fill() */
+    uint64_t text_bytes;
     uint64_t due_bytes; /* whole chunks produced so far and not yet consumed */
 };
 

@@ -57,4 +57,9 @@ void memory_warm(uint64_t bytes);
 spw_pool *load_pool(struct measure *measure, uint64_t memory_bytes, const char *dir,
                     spw_options **options, const char *const *settings);
 
+/* The same over an operating system that is not the real one. */
+struct os;
+spw_pool *load_pool_on(const struct os *os, struct measure *measure, uint64_t memory_bytes,
+                       const char *dir, spw_options **options, const char *const *settings);
+
 #endif

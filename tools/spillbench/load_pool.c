@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../pool/pool.h"
 #include "load.h"
 
 /* Keeps the first lines, for the report. Any thread: a lock, as lines are rare. */
@@ -62,6 +63,12 @@ static int check_dir(spw_pool *pool, const spw_options *options, const char *dir
 spw_pool *load_pool(struct measure *measure, uint64_t memory_bytes, const char *dir,
                     spw_options **options, const char *const *settings)
 {
+    return load_pool_on(&os_linux, measure, memory_bytes, dir, options, settings);
+}
+
+spw_pool *load_pool_on(const struct os *os, struct measure *measure, uint64_t memory_bytes,
+                       const char *dir, spw_options **options, const char *const *settings)
+{
     spw_pool *pool = NULL;
     *options = NULL;
     int err = spw_options_open(options);
@@ -78,7 +85,7 @@ spw_pool *load_pool(struct measure *measure, uint64_t memory_bytes, const char *
         .log_context = measure,
     };
     if (!err) {
-        err = spw_pool_open(&config, &pool);
+        err = pool_open_with(os, "", &config, &pool);
         if (err)
             measure_fail(measure, err, "cannot open a pool: %s",
                          *measure->said ? measure->said : spw_error_text(err));

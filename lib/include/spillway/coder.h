@@ -39,6 +39,10 @@ typedef struct spw_coder_view {
     uint64_t written_bytes_total;
     uint64_t write_busy_ns_total;
     unsigned workers; /**< threads that encode side by side */
+    /** Payload that went to disk while writers had to wait for that, and for how long they had: so
+     * what the choices so far were good for. */
+    uint64_t passed_bytes_total;
+    uint64_t passed_ns_total;
 } spw_coder_view;
 
 /** What a coder picks; handed over with every member 0. */
