@@ -8,7 +8,7 @@ PACKAGES_CI := valgrind clang clang-format
 # What clang needs to link fuzzers: `make fuzz` says so where that cannot be had.
 PACKAGES_FUZZ := clang libclang-rt-dev
 # For plots, and to stand beside: `make bench` goes on without what cannot be had, and says so.
-PACKAGES_BENCH := gnuplot-nox mbuffer strace linux-perf
+PACKAGES_BENCH := gnuplot-nox mbuffer strace linux-perf valgrind
 
 # --- what a user may override --------------------------------------------------------------------
 BUILD ?= build

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../tools/spillbench/bars_holds.h"
 #include "../tools/spillbench/bars_math.h"
 #include "../tools/spillbench/bars_proof.h"
 #include "../tools/spillbench/bars_table.h"
@@ -196,5 +197,28 @@ Test(bars, summary_of_strace)
     cr_assert_eq(proof_calls(file, "fallocate"), 2);
     rewind(file);
     cr_assert_eq(proof_calls(file, "mremap"), 0);
+    fclose(file);
+}
+
+Test(bars, instructions_of_a_hold)
+{
+    static char hold[] = "# callgrind format\nversion: 1\npart: 12\nthread: 1\n\n"
+                         "desc: Timerange: Basic block 5 - 9\n"
+                         "desc: Trigger: --dump-before=stopwatch_let_go\n\n"
+                         "events: Ir\nsummary: 31\n\nfn=(1) spill\n7 12345\n"
+                         "totals: 12780\n";
+    static char end[] = "desc: Trigger: Program termination\ntotals: 7613765\n";
+    static char cut[] = "desc: Trigger: --dump-before=stopwatch_let_go\n";
+    uint64_t instructions = 0;
+
+    FILE *file = text_file(hold);
+    cr_assert(holds_read(file, &instructions));
+    cr_assert_eq(instructions, 12780);
+    fclose(file);
+    file = text_file(end);
+    cr_assert_not(holds_read(file, &instructions), "all of a program is no hold");
+    fclose(file);
+    file = text_file(cut);
+    cr_assert_not(holds_read(file, &instructions));
     fclose(file);
 }
