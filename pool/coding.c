@@ -79,27 +79,41 @@ int pool_attach_coder(struct spw_pool *pool, spw_coder *coder)
 
 /* ---- what goes there ---- */
 
+/* Takes one run off what the coder need not be asked about; false when there is nothing left. */
+static bool skip_one(struct coding *coding)
+{
+    unsigned skip = atomic_load(&coding->skip);
+    while (skip > 0)
+        if (atomic_compare_exchange_weak(&coding->skip, &skip, skip - 1))
+            return true;
+    return false;
+}
+
 bool coding_asks(struct spw_pool *pool, const struct run *run)
 {
     struct coding *coding = &pool->coding;
     uint64_t bytes = run_total_bytes(run);
-    if (!atomic_load(&coding->coder) || bytes < CODED_MIN_BYTES || bytes > RUN_MAX_BYTES)
-        return false;
-    unsigned skip = atomic_load(&coding->skip);
-    while (skip > 0)
-        if (atomic_compare_exchange_weak(&coding->skip, &skip, skip - 1))
-            return false;
-    return true;
+    return atomic_load(&coding->coder) && bytes >= CODED_MIN_BYTES && bytes <= RUN_MAX_BYTES &&
+           !skip_one(coding);
 }
 
 bool coding_wants_adopted(struct spw_pool *pool)
 {
     struct coding *coding = &pool->coding;
-    if (!atomic_load(&coding->coder) || atomic_load(&coding->skip) > 0)
+    if (!atomic_load(&coding->coder))
         return false;
-    struct memtier_info info;
-    memtier_info(pool->memtier, &info);
-    return info.stored_bytes >= info.capacity_bytes / 2;
+    if (atomic_load(&coding->in_memory) == ANSWER_NONE) {
+        struct memtier_info info;
+        memtier_info(pool->memtier, &info);
+        if (info.stored_bytes < info.capacity_bytes / 2 || skip_one(coding))
+            return false;
+    }
+    return true;
+}
+
+bool coding_keeps_slabs_out(const struct spw_pool *pool)
+{
+    return atomic_load(&pool->coding.in_memory) == ANSWER_CODE;
 }
 
 /* ---- asking ---- */
@@ -151,6 +165,8 @@ uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *
     }
     if (choice.code == 0)
         atomic_store(&coding->skip, choice.skip_runs);
+    if (view.to_memory)
+        atomic_store(&coding->in_memory, choice.code ? ANSWER_CODE : ANSWER_NONE);
     return (uint8_t)choice.code;
 }
 

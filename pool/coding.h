@@ -40,12 +40,15 @@ struct device_gauge {
     uint64_t full_ns, passed_bytes;     /* so long in all, and the payload that went out then */
 };
 
+enum coding_answer { ANSWER_OPEN, ANSWER_NONE, ANSWER_CODE };
+
 struct coding {
     struct workers workers;
     struct device_gauge gauge;
     _Atomic(spw_coder *) coder; /* NULL: none is attached; then for good */
     pthread_mutex_t attaching;  /* one at a time */
     _Atomic unsigned skip;      /* so many runs go without asking */
+    _Atomic unsigned in_memory; /* enum coding_answer: the last one for the memory tier */
     _Atomic unsigned encoding;  /* runs at the workers, on their way out */
 };
 
@@ -63,8 +66,15 @@ int pool_attach_coder(struct spw_pool *pool, spw_coder *coder);
 /* Whether this run should be shown to the coder. Counts it. */
 bool coding_asks(struct spw_pool *pool, const struct run *run);
 
-/* Whether bytes that lie in the memory tier already may be worth encoding: its room gets scarce. */
+/*
+ * Whether bytes that lie in the memory tier already should be shown to the coder instead of being
+ * adopted: it encodes what goes there, or has to be asked, since the tier's room gets scarce.
+ * Counts them.
+ */
 bool coding_wants_adopted(struct spw_pool *pool);
+
+/* Whether slabs should not lie in the memory tier, since what goes there is encoded. */
+bool coding_keeps_slabs_out(const struct spw_pool *pool);
 
 /* The code for this run, of which `sample` is a part; 0: none. Tells what was decided. */
 uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *sample,

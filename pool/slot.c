@@ -79,7 +79,8 @@ struct slot_owner *slot_owner_of(const struct spw_pool *pool, const spw_bytes *b
 
 int slot_slab_open(struct spw_pool *pool, size_t capacity_bytes, spw_slab **out)
 {
-    if (!pool->memtier || !pool->engine || !memtier_is_near(pool->memtier))
+    if (!pool->memtier || !pool->engine || !memtier_is_near(pool->memtier) ||
+        coding_keeps_slabs_out(pool))
         return -ENOSPC;
     if (capacity_bytes > SIZE_MAX / 2)
         return -ENOSPC;
