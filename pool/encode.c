@@ -94,9 +94,10 @@ static long encode_to(struct flight *flight, uint8_t code, struct buffer *frame)
     const unsigned char *in = encode_input(flight);
     if (!in)
         return -ENOMEM;
-    long len = coder->ops->encode(coder, code, in, total, frame->base + FRAME_HEADER_BYTES,
-                                  total - total / SAVED_SHARE - FRAME_HEADER_BYTES);
-    if (len <= 0)
+    size_t capacity = total - total / SAVED_SHARE - FRAME_HEADER_BYTES;
+    long len =
+        coder->ops->encode(coder, code, in, total, frame->base + FRAME_HEADER_BYTES, capacity);
+    if (len <= 0 || (size_t)len > capacity) /* what claims to be larger has no room here */
         return len < 0 ? len : -EINVAL;
     struct frame header = {
         .run_id = run->id, .whole_bytes = total, .coded_bytes = (uint32_t)len, .code = code};

@@ -681,10 +681,11 @@ Test(coder, a_decoder_without_memory_may_have_some_later)
 
 Test(coder, an_encoder_that_fails_leaves_the_run_as_it_is)
 {
-    static const int errors[] = {-ENOMEM, -EINVAL, -ENOSPC};
+    /* The last one claims more than there was room for. */
+    static const int errors[] = {-ENOMEM, -EINVAL, -ENOSPC, 1 << 20};
     struct scene scene;
     scene_open(&scene, disk_threads, 1);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         atomic_store(&scene.vault->fail[VAULT_ENCODE], errors[i]);
         atomic_store(&scene.vault->fail_times[VAULT_ENCODE], 2);
         hand_spill(&scene.hand, stream_chunks(i, 1, CHUNK));
@@ -693,9 +694,9 @@ Test(coder, an_encoder_that_fails_leaves_the_run_as_it_is)
     }
     spw_stats stats = now(&scene);
     cr_assert_eq(stats.encoded_runs_total, 0);
-    cr_assert_eq(stats.spilled_runs_total, 6);
+    cr_assert_eq(stats.spilled_runs_total, 8);
     cr_assert_eq(stats.coder_refused_total, 2);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         spw_chunks chunks;
         cr_assert_eq(fetch(scene.hand.handles[2 * i], 0, &chunks), 0);
         cr_assert(chunks_are(&chunks, i, 1, CHUNK));
