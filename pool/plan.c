@@ -1,14 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "plan.h"
 
+#include <stdbool.h>
+
 /* Halvings of the horizon: it may lie years ahead because of one queue, while nanoseconds matter to
  * another. */
 enum { PLAN_ROUNDS = 64 };
 
+/* Of a queue that was drained once, what is seen of late never falls to nothing. Below this, in
+ * bytes a second, nobody does; and no horizon lies farther ahead than the rounds can tell apart. */
+#define RATE_LEAST 1.0
+
+static bool is_drained(const struct plan_queue *queue)
+{
+    return queue->rate >= RATE_LEAST;
+}
+
 /* Where nobody drains a queue, only its own bytes say what is needed later. */
 static double rate_of(const struct plan_queue *queue)
 {
-    return queue->rate > 0 ? queue->rate : 1;
+    return is_drained(queue) ? queue->rate : 1;
 }
 
 static double seconds_of(const struct plan_queue *queue)
@@ -23,14 +34,14 @@ double plan_seconds(const struct plan_queue *queue)
 {
     if (plan_resident(queue) == 0)
         return 0;
-    return queue->rate > 0 ? seconds_of(queue) : PLAN_FOR_EVER;
+    return is_drained(queue) ? seconds_of(queue) : PLAN_FOR_EVER;
 }
 
 int plan_compare(const void *a, const void *b)
 {
     const struct plan_queue *first = a, *second = b;
-    if ((first->rate > 0) != (second->rate > 0))
-        return first->rate > 0 ? 1 : -1;
+    if (is_drained(first) != is_drained(second))
+        return is_drained(first) ? 1 : -1;
     return (seconds_of(first) < seconds_of(second)) - (seconds_of(first) > seconds_of(second));
 }
 
@@ -52,18 +63,18 @@ static uint64_t kept_within(struct plan_queue *queues, size_t count, double drai
 {
     uint64_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        queues[i].keep_bytes = keep_within(&queues[i], queues[i].rate > 0 ? drained_s : idle_s);
+        queues[i].keep_bytes = keep_within(&queues[i], is_drained(&queues[i]) ? drained_s : idle_s);
         kept += plan_kept(&queues[i]);
     }
     return kept;
 }
 
 /* Behind the last byte of these queues, however it is rounded. */
-static double farthest(const struct plan_queue *queues, size_t count, int drained)
+static double farthest(const struct plan_queue *queues, size_t count, bool drained)
 {
     double high = 0;
     for (size_t i = 0; i < count; i++)
-        if ((queues[i].rate > 0) == drained && seconds_of(&queues[i]) > high)
+        if (is_drained(&queues[i]) == drained && seconds_of(&queues[i]) > high)
             high = seconds_of(&queues[i]);
     return high * 1.000001;
 }
@@ -77,11 +88,11 @@ double plan_make(struct plan_queue *queues, size_t count, uint64_t target_bytes)
     }
     if (resident <= target_bytes)
         return PLAN_FOR_EVER;
-    double drained_s = farthest(queues, count, 1), low = 0, high = drained_s;
+    double drained_s = farthest(queues, count, true), low = 0, high = drained_s;
     /* What nobody drains goes first; where that is enough, only the part of it that has to. */
     int idle = kept_within(queues, count, drained_s, 0) <= target_bytes;
     if (idle)
-        high = farthest(queues, count, 0);
+        high = farthest(queues, count, false);
     for (unsigned i = 0; i < PLAN_ROUNDS; i++) {
         double middle = low + (high - low) / 2;
         uint64_t kept = idle ? kept_within(queues, count, drained_s, middle)

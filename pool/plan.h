@@ -17,7 +17,7 @@ struct plan_queue {
     uint64_t paged_bytes;   /* behind those */
     uint64_t tail_bytes;    /* resident, behind those */
     uint64_t reserve_bytes; /* next to the head, which it keeps whatever the plan */
-    double rate;            /* bytes a second that leave at the head; 0: nobody drains it */
+    double rate;            /* bytes a second that leave at the head; below 1 nobody drains it */
     uint64_t keep_bytes;    /* the plan: so much next to the head; UINT64_MAX: whatever it has */
 };
 

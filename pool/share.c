@@ -136,10 +136,18 @@ static void share_let_go(struct share *share)
 
 /* What the budget asks for. */
 struct demand {
-    bool guide;           /* queues are to know what each of them may keep */
+    bool above;           /* so much is in use that queues would be guided */
+    bool guide;           /* and there are several: they are to know what each of them may keep */
     uint64_t plan_bytes;  /* of what they would give up so much */
     uint64_t spill_bytes; /* so much has to go now, or soon would */
 };
+
+/* Whether there would be somebody to guide, with the mark so much lower. */
+static bool share_is_above(struct spw_pool *pool, uint64_t lower_bytes)
+{
+    return atomic_load_explicit(&pool->account.queues, memory_order_relaxed) > 1 &&
+           budget_used_by_writers(pool) > budget_guide_mark(pool) - lower_bytes;
+}
 
 /*
  * Queues are guided before the budget is exceeded: their own policies are quicker than we are, and
@@ -152,8 +160,8 @@ static struct demand share_demand(struct spw_pool *pool, const struct share *sha
     uint64_t used = budget_used_by_writers(pool), budget = budget_now(pool);
     uint64_t lands = used > in_flight ? used - in_flight : 0;
     uint64_t mark = budget_spill_mark(pool), step = budget / LOW_SHARE;
-    struct demand demand = {.guide = share->count > 1 &&
-                                     used > budget_guide_mark(pool) - (share->active ? step : 0)};
+    struct demand demand = {.above = share_is_above(pool, share->above ? step : 0)};
+    demand.guide = demand.above && share->count > 1;
     if (!demand.guide)
         return demand;
     demand.plan_bytes = lands > mark ? lands - (mark - step) : step;
@@ -255,13 +263,34 @@ static bool share_act(struct share *share, struct governor *governor, uint64_t n
     if (!demand.guide)
         share_leave(share);
     share->active = demand.guide;
-    if (!demand.guide)
-        atomic_store(&governor->guiding, false);
+    share->above = demand.above;
     pool_count(pool, governor_spilled_bytes_total, spilled);
     share->owed_bytes -= spilled < share->owed_bytes ? spilled : share->owed_bytes;
     if (spilled > 0)
         share_note(share, governor, demand.spill_bytes, horizon_s, now_ns);
     return spilled > 0;
+}
+
+/*
+ * Whether to stay awake for queues that may have to be guided. Who comes above the mark calls once
+ * and not again before `guiding` is over, so that is when two looks in a row found the use below
+ * it: else a use that goes up and down would call for each time that it does. And who came above
+ * the mark meanwhile and did not call is seen here.
+ */
+static bool share_watches(struct share *share, struct governor *governor)
+{
+    bool below = share->below;
+    share->below = false;
+    if (share->above || !atomic_load(&governor->guiding))
+        return share->above;
+    if (below) {
+        atomic_store(&governor->guiding, false);
+        if (!share_is_above(governor->pool, 0))
+            return false;
+        atomic_store(&governor->guiding, true);
+    }
+    share->below = true;
+    return true;
 }
 
 /* Looks once. Nobody may take a pool for idle meanwhile, since queues are held. */
@@ -281,11 +310,11 @@ static void share_look(struct governor *governor)
     if (!flows)
         share->owed_bytes = 0; /* nothing more can go */
     share->next_ns = SPILLWAY_NEVER;
-    if (!share->active && share->owed_bytes == 0)
+    if (!share_watches(share, governor) && share->owed_bytes == 0)
         return;
     uint64_t after_ns = pool->os->clock_ns();
     uint64_t rest_ns = (after_ns - now_ns) * LOOK_SHARE;
-    if (flows)
+    if (flows || share->below)
         share->next_ns = after_ns + (rest_ns > LOOK_AGAIN_NS ? rest_ns : LOOK_AGAIN_NS);
     else /* whoever moves something next */
         atomic_store(&governor->called, true);
@@ -294,7 +323,7 @@ static void share_look(struct governor *governor)
 void share_pass(struct governor *governor, uint64_t now_ns)
 {
     struct share *share = &governor->share;
-    if (now_ns >= share->next_ns || share->active || atomic_load(&governor->guiding))
+    if (now_ns >= share->next_ns || share->above || atomic_load(&governor->guiding))
         share_look(governor);
 }
 

@@ -21,6 +21,7 @@ struct share {
     struct queue **queues;    /* of the same capacity */
     unsigned capacity, count;
     bool active;          /* queues are guided */
+    bool above, below;    /* the use was where queues are guided, or was not, at the last look */
     uint64_t next_ns;     /* when to look again; SPILLWAY_NEVER */
     uint64_t moved_bytes; /* what had gone in and out of all queues at the last look */
     uint64_t owed_bytes;  /* were ordered to go, and could not so far */

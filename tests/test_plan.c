@@ -209,3 +209,19 @@ Test(plan, nothing_to_plan)
     queue.rate = 0;
     cr_assert(isinf(plan_seconds(&queue)));
 }
+
+/* What is seen of late of a queue that stopped comes ever nearer to nothing. */
+Test(plan, a_queue_that_stopped_long_ago_takes_nothing_from_others)
+{
+    for (double rate = 1e6; rate > 0; rate /= 1e6) {
+        struct plan_queue queues[] = {
+            {.head_bytes = 4 * MIB, .reserve_bytes = 4 * MIB, .rate = rate},
+            {.head_bytes = 100 * MIB, .reserve_bytes = MIB, .rate = 1e8},
+            {.head_bytes = 100 * MIB, .reserve_bytes = MIB, .rate = 1e8},
+        };
+        plan_make(queues, 3, 104 * MIB);
+        for (unsigned i = 1; i < 3; i++)
+            cr_assert_geq(queues[i].keep_bytes, 49 * MIB, "keeps %llu bytes beside a rate of %g",
+                          (unsigned long long)queues[i].keep_bytes, rate);
+    }
+}

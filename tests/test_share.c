@@ -595,3 +595,33 @@ Test(share, the_last_queue_ends_the_pool)
         bed_remove(&bed);
     }
 }
+
+/* Who comes above the mark where queues are guided, and goes below it again at once, calls a few
+ * times, not each time. */
+Test(share, a_use_that_goes_up_and_down_wakes_nobody_over_and_over)
+{
+    struct line standing = {0}, line = {0};
+    struct bed bed;
+    bed_open(&bed, loose, 1);
+    /* It has no policies, so there is nobody to guide beside the other one. */
+    const spw_queue_options plain = {.size = sizeof(plain), .account = spw_pool_account(bed.pool)};
+    cr_assert_eq(spw_queue_open(&plain, &standing.ends.writer, &standing.ends.reader), 0);
+    line.ends = ends_open(&bed);
+    line_put(&standing, 33 * MIB);
+    spw_bytes piece = stream_piece(0, 3 * MIB), out;
+    uint64_t wakeups = bed_stats(&bed).governor_wakeups_total, start_ns = os_linux.clock_ns();
+    for (unsigned i = 0; i < 30000; i++) {
+        spw_bytes copy = spw_bytes_clone(&piece);
+        cr_assert_eq(spw_writer_extend(line.ends.writer, &copy, 1, 0), 0);
+        cr_assert_eq(spw_reader_drain(line.ends.reader, &out, 1), 1);
+        spw_bytes_release(&out);
+    }
+    uint64_t ms = (os_linux.clock_ns() - start_ns) / MS;
+    wakeups = bed_stats(&bed).governor_wakeups_total - wakeups;
+    cr_assert_leq(wakeups, 20 + ms / 2, "woken %llu times in %llu ms", (unsigned long long)wakeups,
+                  (unsigned long long)ms);
+    spw_bytes_release(&piece);
+    line_close(&standing);
+    line_close(&line);
+    bed_close(&bed);
+}
