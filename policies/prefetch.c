@@ -13,9 +13,10 @@
 
 /* How far ahead of the reader runs are brought back, in bytes from the head. */
 struct reach {
-    uint64_t own_bytes; /* as far as the queue's share of memory goes, beside what is in use */
-    uint64_t all_bytes; /* with what other readers leave free */
-    bool hints;         /* what is as far again behind that is worth a hint */
+    uint64_t own_bytes;  /* as far as the queue's share of memory goes, beside what is in use */
+    uint64_t all_bytes;  /* with what other readers leave free */
+    uint64_t take_bytes; /* of what is there, so much becomes resident at a time */
+    bool hints;          /* what is as far again behind that is worth a hint */
 };
 
 struct prefetch {
@@ -48,7 +49,10 @@ static struct reach prefetch_reach(const struct prefetch *prefetch)
                                                            : UINT64_MAX;
     if (own > all || limits.budget_bytes == 0)
         own = all;
-    return (struct reach){own, all, limits.hints};
+    return (struct reach){.own_bytes = own,
+                          .all_bytes = all,
+                          .take_bytes = limits.budget_bytes == 0 ? all - all / 2 : own,
+                          .hints = limits.hints};
 }
 
 static bool is_asynchronous(const spw_handle *handle)
@@ -144,8 +148,8 @@ static void prefetch_refused(struct prefetch *prefetch, uint64_t head, uint64_t 
 
 /*
  * Takes in what is there, up to the first that is not. Of what loads by itself no more than half of
- * the reach: while the reader is busy with that, the other half is on its way, however much it
- * takes at once.
+ * the queue's share: while the reader is busy with that, the other half is on its way, however much
+ * it would take at once.
  */
 static void prefetch_take(struct prefetch *prefetch, spw_view *view, uint64_t head)
 {
@@ -158,7 +162,7 @@ static void prefetch_take(struct prefetch *prefetch, spw_view *view, uint64_t he
             continue;
         }
         if (is_asynchronous(handle) &&
-            (position - head >= all_bytes - all_bytes / 2 || spw_view_should_pause(view) ||
+            (position - head >= prefetch->reach.take_bytes || spw_view_should_pause(view) ||
              !is_due(prefetch, head, position, all_bytes)))
             return;
         uint64_t size_bytes = spw_cursor_size(&cursor);

@@ -87,7 +87,7 @@ static void ahead_wait(struct run *run)
 }
 
 /* Whether there is room for a read of which nobody is in need. */
-static bool room_to_spare(const struct spw_pool *pool, uint64_t bytes)
+static bool room_to_spare(struct spw_pool *pool, uint64_t bytes)
 {
     return atomic_load(&pool->ahead) == 0 && budget_read_room(pool) >= bytes;
 }

@@ -39,14 +39,16 @@ numbers() {
 }
 
 # Without perf and strace two groups of rows are limited, whatever machine this is.
-PATH=$work/empty "$spillbench" bars --quick --quiet --dir "$work/scratch" --only cost,proof,policies \
+PATH=$work/empty "$spillbench" bars --quick --quiet --dir "$work/scratch" --only cost,proof,policies,prefetch \
     --json "$work/report.json" --markdown "$work/report.md" >"$work/report.txt" 2>"$work/err"
 code=$?
 check "measured, exit code $code" [ $code -eq 0 ]
 [ $code -eq 0 ] || sed 's/^/        /' "$work/err" "$work/report.txt"
-check "every row ends in pass, short or limited" three_words "$work/report.txt" 10
+check "every row ends in pass, short or limited" three_words "$work/report.txt" 15
 check "each limited row has its reason on the next line" reasons "$work/report.txt"
 check "what is not installed limits" grep -q '^      perf is not installed here$' "$work/report.txt"
+check "reading ahead is judged for both engines and the memory tier" \
+    [ "$(rows "$work/report.txt" | grep -c '^prefetch, reader slower than the device')" = 5 ]
 check "a median has its span" numbers "$work/report.txt"
 check "the compress policy has its rows" \
     [ "$(rows "$work/report.txt" | grep -c '^compress policy, .* \(pass\|short\|limited\)$')" = 4 ]
@@ -62,10 +64,10 @@ check "an unknown group is refused" [ $? -eq 2 ]
 check "and named" grep -q "there is no group 'nonsense'" "$work/err"
 
 # What cannot be measured is told, and ends with an error; nothing is left behind.
-"$spillbench" bars --quick --quiet --dir "$work/nothing-there" --only disk,latency \
+"$spillbench" bars --quick --quiet --dir "$work/nothing-there" --only disk,latency,prefetch \
     >"$work/out" 2>"$work/err"
 check "a directory that is not there: exit code 1" [ $? -eq 1 ]
-check "two rows say so" [ "$(grep -c 'could not be measured *short$' "$work/out")" = 2 ]
+check "seven rows say so" [ "$(grep -c 'could not be measured *short$' "$work/out")" = 7 ]
 check "and why" reasons <(sed 's/short$/limited/' "$work/out")
 "$spillbench" bars --quick --quiet --dir "$work/scratch" --only pipe --spillpipe "$work/nothing-there" \
     >"$work/out" 2>"$work/err"

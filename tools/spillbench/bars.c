@@ -16,7 +16,7 @@ static const struct arg args[] = {
      "little data and few rounds: shows that it works, its figures mean little"},
     {"only", "GROUPS", ARG_TEXT, offsetof(struct bars_options, only), NULL,
      "groups of bars, with commas between: disk, others, memory, tiers, latency, cost, pipe, "
-     "proof, policies; default: all"},
+     "prefetch, proof, policies; default: all"},
     {"markdown", "FILE", ARG_TEXT, offsetof(struct bars_options, markdown), NULL,
      "write the table as Markdown, with machine, date and commit"},
     {"spillpipe", "PROGRAM", ARG_TEXT, offsetof(struct bars_options, spillpipe), NULL,
@@ -28,8 +28,8 @@ static const struct arg args[] = {
 
 /* Short ones first, so that something is to be seen; what heats the page cache last. */
 static const struct bars_group *const groups[] = {
-    &bars_disk,   &bars_latency, &bars_cost,  &bars_tiers,    &bars_memory,
-    &bars_others, &bars_pipe,    &bars_proof, &bars_policies,
+    &bars_disk,     &bars_latency, &bars_cost, &bars_tiers, &bars_memory,
+    &bars_prefetch, &bars_others,  &bars_pipe, &bars_proof, &bars_policies,
 };
 enum { EXIT_USAGE = 2, GROUPS = sizeof(groups) / sizeof(groups[0]) };
 
