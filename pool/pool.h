@@ -20,6 +20,7 @@
 #include "disk.h"
 #include "engine.h"
 #include "governor.h"
+#include "ledger.h"
 #include "memtier.h"
 #include "page.h"
 #include "spillway/pool.h"
@@ -100,7 +101,9 @@ struct spw_pool {
     struct run_queue {
         struct run *first, *last;
     } ahead_next, ahead_later; /* to be read once there is memory for them, in this order */
-    uint64_t held_backoff_ns;  /* doubled each time that a held run is refused again */
+    struct ledger ledger;
+    uint64_t load_ns;         /* what reading a run has taken of late; 0: not known */
+    uint64_t held_backoff_ns; /* doubled each time that a held run is refused again */
     bool fallback_taken;
 
     struct buffers buffers;
