@@ -14,6 +14,9 @@
 /* The limits of the process are looked at this often, while something is in use. */
 #define LIMITS_AGAIN_NS UINT64_C(2000000000)
 
+/* Whoever asks for a time that has passed is called no more often than that. */
+#define CALL_AGAIN_NS UINT64_C(1000000)
+
 /* After the kernel has refused to wait. */
 #define REFUSED_PAUSE_NS UINT64_C(100000000)
 
@@ -33,6 +36,11 @@ struct waiting {
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
 }
 
 /* With the lock held: what this one waits for. */
@@ -191,8 +199,9 @@ static void regulated_look(struct governor *governor, struct regulated *regulate
     strncpy(name, regulator->ops->name, sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
     pthread_mutex_lock(&governor->lock);
-    regulated->wake_ns = orders.wake_ns;
-    regulated->wake_in_use_ns = orders.wake_in_use_ns;
+    uint64_t again_ns = outlook.now_ns + CALL_AGAIN_NS;
+    regulated->wake_ns = later(orders.wake_ns, again_ns);
+    regulated->wake_in_use_ns = later(orders.wake_in_use_ns, again_ns);
     regulated->watch_count = count < SPILLWAY_WATCHES_MAX ? count : SPILLWAY_WATCHES_MAX;
     memcpy(regulated->watches, watches, sizeof(watches));
     pthread_mutex_unlock(&governor->lock);

@@ -276,6 +276,24 @@ Test(governor, a_clock_of_its_own)
     bed_close(&bed);
 }
 
+Test(governor, a_time_that_has_passed_keeps_nobody_busy)
+{
+    struct bed bed;
+    struct probe probe;
+    bed_open(&bed, bare, 0);
+    probe_init(&probe, 0);
+    probe.every_ns = 1;
+    cr_assert_eq(spw_governor_attach(spw_pool_governor(bed.pool), &probe.regulator), 0);
+    wait_applied(&probe, 3);
+    uint64_t from_ns = os_linux.clock_ns();
+    unsigned applied = atomic_load(&probe.applied);
+    for (unsigned i = 0; i < 20; i++)
+        nap();
+    uint64_t passed_ms = (os_linux.clock_ns() - from_ns) / MS;
+    cr_assert_leq(atomic_load(&probe.applied) - applied, 2 + passed_ms);
+    bed_close(&bed);
+}
+
 static uint64_t wakeups(const struct bed *bed)
 {
     return bed_stats(bed).governor_wakeups_total;

@@ -70,7 +70,8 @@ typedef struct spw_orders {
     uint64_t prefetch_bytes;
     /**
      * When to look again, CLOCK_MONOTONIC: at this time, while something is resident; and at this
-     * one in any case. Both SPILLWAY_NEVER: only once a descriptor reports something.
+     * one in any case. Both SPILLWAY_NEVER: only once a descriptor reports something. Never sooner
+     * than a millisecond after this call.
      */
     uint64_t wake_in_use_ns;
     uint64_t wake_ns;
