@@ -13,7 +13,6 @@
 enum {
     READ_TRIES = 3,  /* reads before a fetch is told */
     READ_ROUNDS = 4, /* failed fetches before a run counts as lost */
-    LOAD_MEAN_BITS = 3,
 };
 
 /* ---- chunks of what was read ---- */
@@ -178,15 +177,6 @@ bool load_again(struct flight *flight, int err)
     return err != -ENOMEM && ++flight->attempts < READ_TRIES;
 }
 
-/* What reading a run takes at present: the mean of the last few. With the lock held. */
-static void load_time(const struct flight *flight)
-{
-    struct spw_pool *pool = flight->pieces.pool;
-    uint64_t took_ns = pool->os->clock_ns() - flight->begun_ns;
-    pool->load_ns +=
-        pool->load_ns ? (took_ns >> LOAD_MEAN_BITS) - (pool->load_ns >> LOAD_MEAN_BITS) : took_ns;
-}
-
 void load_end(struct flight *flight, int err)
 {
     struct run *run = flight->run;
@@ -200,7 +190,6 @@ void load_end(struct flight *flight, int err)
     if (!orphan) {
         waker = run_take_waker(run);
         if (!err) {
-            load_time(flight);
             run->state = RUN_LOADED;
         } else {
             run->state = RUN_FAILED;
@@ -299,7 +288,6 @@ void load_take_off(struct run *run, struct flight *flight)
 {
     run_unlist(run);
     flight->run = run;
-    flight->begun_ns = run->pool->os->clock_ns();
     run->flight = flight;
     run->state = RUN_READING;
     if (run->place == PLACE_DISK) /* so that the engine knows whom a device that hangs concerns */

@@ -34,13 +34,6 @@ void outlook_fill(struct spw_pool *pool, spw_outlook *out)
     out->spilled_bytes_total = COUNTER(pool, spilled_bytes_total);
     out->fetched_bytes_total = COUNTER(pool, fetched_bytes_total);
     out->late_runs_total = COUNTER(pool, late_runs_total);
-    out->hasty_bytes_total = COUNTER(pool, hasty_bytes_total);
-    pthread_mutex_lock(&pool->lock);
-    out->device_read_ns = pool->load_ns;
-    out->freed_byte_seconds_total = ledger_byte_seconds(&pool->ledger, out->now_ns);
-    pthread_mutex_unlock(&pool->lock);
-    atomic_store_explicit(&pool->counters->freed_byte_seconds_total, out->freed_byte_seconds_total,
-                          memory_order_relaxed);
     out->writer_wait_ns_total = COUNTER(pool, writer_wait_ns_total);
     out->reader_wait_ns_total = COUNTER(pool, reader_wait_ns_total);
     out->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);

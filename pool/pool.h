@@ -20,7 +20,6 @@
 #include "disk.h"
 #include "engine.h"
 #include "governor.h"
-#include "ledger.h"
 #include "memtier.h"
 #include "page.h"
 #include "spillway/pool.h"
@@ -101,9 +100,7 @@ struct spw_pool {
     struct run_queue {
         struct run *first, *last;
     } ahead_next, ahead_later; /* to be read once there is memory for them, in this order */
-    struct ledger ledger;
-    uint64_t load_ns;         /* what reading a run has taken of late; 0: not known */
-    uint64_t held_backoff_ns; /* doubled each time that a held run is refused again */
+    uint64_t held_backoff_ns;  /* doubled each time that a held run is refused again */
     bool fallback_taken;
 
     struct buffers buffers;

@@ -142,8 +142,6 @@ int spw_pool_stats(const spw_pool *pool, spw_stats *out)
         stats->oldest_request_ns = engine_oldest_ns(pool->engine);
     pthread_mutex_t *lock = (pthread_mutex_t *)&pool->lock;
     pthread_mutex_lock(lock);
-    stats->freed_byte_seconds_total =
-        ledger_byte_seconds((struct ledger *)&pool->ledger, pool->os->clock_ns());
     memcpy(stats->engine, texts->engine, sizeof(stats->engine));
     memcpy(stats->seal_mode, texts->seal_mode, sizeof(stats->seal_mode));
     memcpy(stats->fallbacks, texts->fallbacks, sizeof(stats->fallbacks));

@@ -97,8 +97,8 @@ struct run *run_open_adopted(struct spw_pool *pool, const spw_bytes *bytes)
     run_begin(run);
     run_adopt(run, bytes);
     run->state = RUN_STORED;
-    pthread_mutex_lock(&pool->lock);
     count_stored(run, false);
+    pthread_mutex_lock(&pool->lock);
     memory_append(run);
     pthread_mutex_unlock(&pool->lock);
     return run;
@@ -281,26 +281,12 @@ static int fetch_failed(struct run *run)
     return err;
 }
 
-/* A stored run is fetched or dropped, with the lock held. Returns the time. */
-static uint64_t count_gone(const struct run *run)
-{
-    struct spw_pool *pool = run->pool;
-    uint64_t now_ns = pool->os->clock_ns();
-    ledger_gone(&pool->ledger, run->bytes, now_ns);
-    atomic_store_explicit(&pool->counters->freed_byte_seconds_total,
-                          ledger_byte_seconds(&pool->ledger, now_ns), memory_order_relaxed);
-    return now_ns;
-}
-
-/* With the lock held. */
 static void count_fetched(struct run *run)
 {
     struct spw_pool *pool = run->pool;
     pool_count(pool, fetched_runs_total, 1);
     pool_count(pool, fetched_bytes_total, run->bytes);
     pool_count(pool, on_time_runs_total, !run->late);
-    if (ledger_is_hasty(&pool->ledger, run->id, count_gone(run)))
-        pool_count(pool, hasty_bytes_total, run->bytes);
     if (run->place == PLACE_DISK)
         pool_count(pool, fetched_disk_bytes_total, run->bytes);
     else
@@ -468,8 +454,6 @@ static void run_drop(spw_handle *handle)
         return;
     bool close = true;
     pthread_mutex_lock(&pool->lock);
-    if (run->state >= RUN_STORED)
-        count_gone(run);
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
         if (store_cancel(run->flight)) {
