@@ -160,7 +160,6 @@ static void tell_header(const struct page_config *config, const struct page_owne
 {
     struct page_header *header = &owner->page->header;
 
-    memcpy(header->magic, PAGE_MAGIC, PAGE_MAGIC_BYTES);
     header->layout = PAGE_LAYOUT;
     header->header_bytes = sizeof(*header);
     header->page_bytes = owner->size;
@@ -182,6 +181,8 @@ int page_open(const struct page_config *config, struct page_owner *out, int *why
     if (!err) {
         tell_header(config, out);
         page_describe(out->page);
+        atomic_thread_fence(memory_order_release);
+        memcpy(out->page->header.magic, PAGE_MAGIC, PAGE_MAGIC_BYTES); /* last: now it is a page */
         return 0;
     }
     return private_open(config->allocator, out);

@@ -319,8 +319,8 @@ unfake() {
 }
 if [ -n "$python" ]; then
     all=15
-    for what in 'b"short"' 'b"SPWSTATS" + bytes(40)' 'bytes(100000)' \
-        'b"SPWSTATS" + b"\xff" * 200000' 'b"SPWSTATS\x02" + bytes(500)' 'b""'; do
+    for what in 'b"short"' 'b"SPWSTATS" + bytes(40)' 'b"x" + bytes(100000)' \
+        'b"SPWSTATS" + b"\xff" * 200000' 'b"SPWSTATS\x02" + bytes(500)'; do
         fake "$what" $all
         run -p "$fake_pid"
         check "a page of $what: exit code 1" [ $code -eq 1 ]
@@ -329,7 +329,13 @@ if [ -n "$python" ]; then
         check "    and does not disturb others" [ $code -eq 0 ]
         unfake
     done
-    fake 'bytes(100000)' 0
+    for what in 'b""' 'bytes(100000)'; do
+        fake "$what" 0
+        run -p "$fake_pid"
+        check "a page of $what is none yet" grep -q 'has no pool with a stats page' err
+        unfake
+    done
+    fake 'b"x" + bytes(100000)' 0
     run -p "$fake_pid"
     check "a page that is not sealed" grep -q 'not sealed' err
     run

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINK_BEGIN "/memfd:" PAGE_FILE
@@ -63,25 +62,13 @@ static void note_refused(struct pools *pools, const struct process *process, con
                    (long)process->pid, process->comm, why);
 }
 
-/* A pool that is just being opened has not sealed its page yet: what is refused is looked at once
- * more, a moment later. */
-static int page_open_patiently(int fd, struct page_copy *copy, char why[PAGE_WHY])
-{
-    static const struct timespec moment = {.tv_nsec = 20000000};
-    int err = page_copy_open(fd, copy, why);
-
-    if (err != -EPERM && err != -EBADMSG)
-        return err;
-    nanosleep(&moment, NULL);
-    return page_copy_open(fd, copy, why);
-}
-
 /* A forked child inherits the descriptor; the pool is the parent's. */
 static void pool_add(struct pools *pools, const struct process *process, int fd)
 {
     struct pool *known, *pool;
     struct stat st;
     char why[PAGE_WHY];
+    int err;
 
     if (fstat(fd, &st) != 0 || pools_grow(pools) != 0)
         goto close;
@@ -95,8 +82,10 @@ static void pool_add(struct pools *pools, const struct process *process, int fd)
     }
     pool = &pools->items[pools->count];
     *pool = (struct pool){.process = *process, .fd = fd, .dev = st.st_dev, .ino = st.st_ino};
-    if (page_open_patiently(fd, &pool->now, why) != 0) {
-        note_refused(pools, process, why);
+    err = page_copy_open(fd, &pool->now, why);
+    if (err) {
+        if (err != -EAGAIN)
+            note_refused(pools, process, why);
         goto close;
     }
     if (pool->now.header.state == PAGE_MAKING) { /* it is just being opened */

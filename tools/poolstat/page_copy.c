@@ -55,6 +55,19 @@ static int read_range(int fd, unsigned char *to, uint64_t offset, size_t len, ch
     return 0;
 }
 
+/* A pool writes what a page begins with when all else is there. */
+static int check_ready(int fd, char why[PAGE_WHY])
+{
+    static const char nothing[PAGE_MAGIC_BYTES];
+    char begin[PAGE_MAGIC_BYTES] = "";
+
+    if (pread(fd, begin, sizeof(begin), 0) < 0)
+        return REFUSE(why, -errno, "cannot be read: %s", strerror(errno));
+    if (memcmp(begin, nothing, sizeof(begin)) == 0)
+        return REFUSE(why, -EAGAIN, "is just being made");
+    return 0;
+}
+
 /* Anybody of that user may write to a memfd that is not sealed: what it says means nothing. */
 static int check_seals(int fd, char why[PAGE_WHY])
 {
@@ -236,7 +249,9 @@ int page_copy_open(int fd, struct page_copy *out, char why[PAGE_WHY])
         return REFUSE(why, -errno, "cannot be looked at: %s", strerror(errno));
     if (!S_ISREG(st.st_mode) || st.st_size > PAGE_MAX_BYTES)
         return REFUSE(why, -EBADMSG, "is no file that a pool makes");
-    err = check_seals(fd, why);
+    err = check_ready(fd, why);
+    if (!err)
+        err = check_seals(fd, why);
     if (err)
         return err;
     out->size = (size_t)st.st_size;

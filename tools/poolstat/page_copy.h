@@ -42,8 +42,9 @@ struct page_copy {
 
 /*
  * Reads and checks a whole page. Returns 0, or -errno with a reason in `why` that continues a
- * sentence: -EPERM (not sealed), -EBADMSG (truncated, or not what a pool writes), -EPROTO (a layout
- * that is not known here), -ENOMEM, or what reading said. page_copy_close() is for success only.
+ * sentence: -EAGAIN (it is just being made), -EPERM (not sealed), -EBADMSG (truncated, or not what
+ * a pool writes), -EPROTO (a layout that is not known here), -ENOMEM, or what reading said.
+ * page_copy_close() is for success only.
  */
 int page_copy_open(int fd, struct page_copy *out, char why[PAGE_WHY]);
 

@@ -96,7 +96,7 @@ static int tell_missing(const struct session *session, const char *wanted, int e
     else if (pid > 0)
         fprintf(stderr,
                 "poolstat: process %ld has no pool with a stats page (SPILLWAY_STATS_PAGE=off, or "
-                "none is open)\n",
+                "none is open yet)\n",
                 (long)pid);
     else
         fprintf(stderr, "poolstat: no pool is called '%.100s', and no process that has one. %s\n",
