@@ -47,7 +47,8 @@ for seal in recycle strict; do
     }
 done
 through "some memory tier, then disk" --dir "$work/scratch" --memory-tier "$(scaled 16)" && {
-    check "some went to the memory tier" at_least spilled_memory_bytes_total $(($(scaled 16) / 2))
+    # How much of it holds slabs that are read before they are spilled depends on who is faster.
+    check "some went to the memory tier" at_least spilled_memory_bytes_total $(($(scaled 16) / 8))
     check "the rest to disk" at_least spilled_disk_bytes_total "$most"
 }
 mkdir "$work/second"

@@ -155,16 +155,22 @@ else:
         assert seen["spillway_" + name.replace("_ns", "_seconds") + "_count"] == histogram["count"]
 PYTHON
 }
+# The pool's own threads may count something between the two looks.
+agrees() {
+    for _ in $(seq 5); do
+        tell report >report
+        tell queue >queue
+        run -p "$pid" "--$1"
+        compare "$1" && return
+    done
+    return 1
+}
 check "something was spilled and fetched" [ "$(tell fill)" = filled ]
 if [ -n "$python" ]; then
-    tell report >report
-    tell queue >queue
-    run -p "$pid" --json
-    check "JSON: every number is the API's own" compare json
+    check "JSON: every number is the API's own" agrees json
     check "    it is as its schema says" \
         "$python" "$sources/json_schema.py" "$sources/../tools/poolstat/schema.json" out
-    run -p "$pid" --prometheus
-    check "Prometheus: every number is the API's own" compare prometheus
+    check "Prometheus: every number is the API's own" agrees prometheus
     run -p "$pid" --json 0.05 3
     check "JSON with an interval: a document a line" [ "$(wc -l <out)" -eq 3 ]
     check "    as the schema says" \
@@ -240,19 +246,27 @@ check "100 looks: the process was not scheduled once" [ "$(sleeps)" = "$before" 
 hold_close
 
 # --- ends, crashes, leaves a child behind
-hold_open 1
-timeout 60 "$poolstat" -p "$pid" -n -o pid,state 0.1 >out 2>err &
-watcher=$!
-for _ in $(seq 100); do
-    [ -s out ] && break
-    sleep 0.1
-done
-child=$(tell fork)
-cleanups+=("kill -KILL $child 2>/dev/null")
-echo crash >&"$held_in"
-wait "$pid" 2>/dev/null
-wait $watcher
-check "the watched process crashes: poolstat ends by itself" [ $? -eq 0 ]
+# Looked at again where a look fell into the very moment of the end.
+watch_crash() {
+    for _ in 1 2 3; do
+        hold_open 1
+        timeout 60 "$poolstat" -p "$pid" -n -o pid,state 0.1 >out 2>err &
+        watcher=$!
+        for _ in $(seq 100); do
+            [ -s out ] && break
+            sleep 0.1
+        done
+        child=$(tell fork)
+        cleanups+=("kill -KILL $child 2>/dev/null")
+        echo crash >&"$held_in"
+        wait "$pid" 2>/dev/null
+        wait $watcher && return
+        cat err
+        kill -KILL "$child"
+    done
+    return 1
+}
+check "the watched process crashes: poolstat ends by itself" watch_crash
 check "    and says so" grep -q 'nothing of that is left' err
 run -p "$child"
 check "its child still holds the page" grep -q 'a child of what opened it, which is gone' out
