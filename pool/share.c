@@ -178,7 +178,8 @@ static double share_plan(struct share *share, uint64_t bytes)
         resident += plan_resident(&share->plans[i]);
     double horizon_s =
         plan_make(share->plans, share->count, resident > bytes ? resident - bytes : 0);
-    qsort(share->plans, share->count, sizeof(struct plan_queue), plan_compare);
+    if (share->count > 1) /* there may be no plans at all */
+        qsort(share->plans, share->count, sizeof(struct plan_queue), plan_compare);
     return horizon_s;
 }
 
