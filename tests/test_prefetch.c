@@ -438,7 +438,7 @@ static void course_all(struct course course)
 {
     const char *under = getenv("SPILLWAY_TEST_UNDER");
     if (under && strcmp(under, "thread") == 0)
-        cr_skip("a device is not faster than a reader there");
+        test_skip("a device is not faster than a reader there");
     static const size_t capacities[] = {1, 8, DRAINED_MAX};
     for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
         for (unsigned k = 0; k < sizeof(capacities) / sizeof(capacities[0]); k++) {
