@@ -12,6 +12,12 @@
 #   TEST_LIMIT_S       seconds that one binary or script may take (600)
 #   TEST_TIME_LIMIT_S  seconds that one test may take in the plain runner (120)
 #   RUNNER             what binaries run under, such as valgrind and its options
+#   AGAIN              1: a suite or script that failed is run once more, alone, and
+#                      counts as that run does; what it said before is printed, and
+#                      so is "flaky NAME". Not after a crash or a checker's report:
+#                      once is enough for these, and not where many failed. For
+#                      machines that do other work too, as those of a CI; a
+#                      developer wants to see a flaky test fail
 #   TESTS              only suites and scripts whose name contains one of these words
 #   SPILLWAY_TEST_DIR  where scratch directories of tests are made (a new folder in /var/tmp)
 #   SPILLWAY_TEST_*    for the tests; every other SPILLWAY_* variable is hidden from them
@@ -49,6 +55,11 @@ is_wanted() {
 # What a sanitizer says even where the process that says it ends well.
 has_report() {
     grep -Eq 'ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|: runtime error: ' "$1"
+}
+
+# What can't come from a machine that is slow for a while.
+is_proof() {
+    has_report "$1" || grep -Eq 'CRASH!|ERROR SUMMARY: [1-9]' "$1"
 }
 
 # Prints a suite's line, and all of its output when it failed, in one piece.
@@ -136,6 +147,26 @@ run_script() {
     show "$name" $passed $failed $skipped $((SECONDS - start)) "$note"
 }
 
+# Runs once more, alone, what failed without a proof of a fault.
+run_again() {
+    local name failed
+    failed=$(awk '$2 > 0 { sub(/.*\//, "", FILENAME); sub(/\.sum$/, "", FILENAME); print FILENAME }' \
+        "$results"/*.sum 2>/dev/null)
+    [ "$(wc -w <<<"$failed")" -le 3 ] || return
+    for name in $failed; do
+        is_proof "$results/$name.log" && continue
+        rm -f "$results/$name".*
+        echo "     again, alone: $name"
+        if [ -n "${binaries[$name]:-}" ]; then
+            run_suite "${binaries[$name]}"
+        else
+            run_script "${scripts[$name]}"
+        fi
+        awk '{ exit $2 > 0 }' "$results/$name.sum" && echo "flaky $name"
+    done
+}
+
+declare -A binaries scripts
 running=0
 while [ $# -gt 0 ]; do
     if [ "$1" = -- ]; then
@@ -147,6 +178,7 @@ while [ $# -gt 0 ]; do
             wait -n
             running=$((running - 1))
         fi
+        binaries[$(basename "$1")]=$1
         run_suite "$1" &
         running=$((running + 1))
     fi
@@ -155,9 +187,11 @@ done
 wait
 for script in "$@"; do
     if is_wanted "$(basename "$script")"; then
+        scripts[$(basename "$script")]=$script
         run_script "$script"
     fi
 done
+[ "${AGAIN:-}" = 1 ] && run_again
 
 cat "$results"/*.sum 2>/dev/null | awk '
     { passed += $1; failed += $2; skipped += $3 }
