@@ -12,7 +12,7 @@
 #   TEST_LIMIT_S       seconds that one binary or script may take (600)
 #   TEST_TIME_LIMIT_S  seconds that one test may take in the plain runner (120)
 #   RUNNER             what binaries run under, such as valgrind and its options
-#   AGAIN              1: a suite or script that failed is run once more, alone, and
+#   TEST_AGAIN         1: a suite or script that failed is run once more, alone, and
 #                      counts as that run does; what it said before is printed, and
 #                      so is "flaky NAME". Not after a crash or a checker's report:
 #                      once is enough for these, and not where many failed. For
@@ -191,7 +191,7 @@ for script in "$@"; do
         run_script "$script"
     fi
 done
-[ "${AGAIN:-}" = 1 ] && run_again
+[ "${TEST_AGAIN:-}" = 1 ] && run_again
 
 cat "$results"/*.sum 2>/dev/null | awk '
     { passed += $1; failed += $2; skipped += $3 }
