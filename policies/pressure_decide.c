@@ -14,9 +14,9 @@
 #define DUE_NS SECOND_NS
 /* What comes sooner after a lowering is the same event. */
 #define LOWER_GAP_NS SECOND_NS
-/* The way back: so much calm first, then a step each RAISE_STEP_NS. Whole after 18 s of calm, which
+/* The way back: so much calm first, then a step each RAISE_STEP_NS. Whole after 20 s of calm, which
  * with the 4 s that it takes to see it leaves some room below the 30 s that are promised. */
-#define CALM_NS       (4 * SECOND_NS)
+#define CALM_NS       (6 * SECOND_NS)
 #define RAISE_STEP_NS (2 * SECOND_NS)
 enum { RAISE_STEPS = 8 };
 

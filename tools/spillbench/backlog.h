@@ -7,6 +7,7 @@
 
 #include "child.h"
 #include "compare.h"
+#include "spillway/pool.h"
 
 /* Where the consumer is. */
 struct consumer {
@@ -34,6 +35,9 @@ struct backlog_ops {
 
 extern const struct backlog_ops backlog_queue, backlog_slabs, backlog_plain, backlog_swapped,
     backlog_seed, backlog_mapped;
+
+/* The pool below one of the first two; NULL: it has none. */
+spw_pool *backlog_pool(void *backlog);
 
 /* The load: a warm-up, then everything is produced, then consumed, `drain_every` chunks a turn
  * (0: all in one turn). Fills the measure. */

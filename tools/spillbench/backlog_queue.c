@@ -108,7 +108,7 @@ static void *swapped_open(const struct compare_plan *plan, struct measure *measu
 
 static void *queue_open(const struct compare_plan *plan, struct measure *measure)
 {
-    static const char *const settings[] = {NULL};
+    const char *const settings[] = {"policies", plan->policies, NULL};
     struct backlog *backlog = queue_new(plan, measure);
 
     if (!backlog)
@@ -192,6 +192,11 @@ static int queue_consume(void *context, struct consumer *consumer)
         spw_bytes_release(&backlog->drained[i]);
     }
     return err;
+}
+
+spw_pool *backlog_pool(void *backlog)
+{
+    return ((struct backlog *)backlog)->pool;
 }
 
 const struct backlog_ops backlog_plain = {

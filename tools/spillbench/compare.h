@@ -6,6 +6,7 @@
 #ifndef SPILLWAY_TOOLS_SPILLBENCH_COMPARE_H
 #define SPILLWAY_TOOLS_SPILLBENCH_COMPARE_H
 
+#include <limits.h>
 #include <stdint.h>
 
 #include "child.h"
@@ -32,6 +33,7 @@ struct compare_plan {
     /* Of the seed's strategy. Their sum is what it keeps resident before it spills, and is
      * spillway's budget. 0: 256 MiB and 64 MiB. */
     uint64_t threshold_bytes, head_reserve_bytes;
+    const char *policies;  /* of the pool, as SPILLWAY_POLICIES has them; NULL: the usual ones */
     uint64_t warm_bytes;   /* passed through before what counts, by the same process */
     uint64_t disk_bytes;   /* a run may take at most; 0: no limit */
     unsigned time_limit_s; /* 0: 600 */
@@ -51,6 +53,10 @@ const char *contender_text(enum contender contender);
  * error is a run that failed.
  */
 struct measure *compare_run(enum contender contender, const struct compare_plan *plan);
+
+/* Where a contender's data goes unless the plan says: the first place that the library would take.
+ */
+void compare_find_dir(char out[PATH_MAX]);
 
 /* The case with many entries: 256 MiB, threshold 32 MiB, head reserve 16 MiB, limit 192 MiB. Leaves
  * dir, disk and time limit as they are. */

@@ -141,7 +141,7 @@ static bool dir_works(const char *dir)
 }
 
 /* The first that the library would take: all contenders shall have the same disk. */
-static void find_dir(char out[PATH_MAX])
+void compare_find_dir(char out[PATH_MAX])
 {
     const char *const defaults[] = {secure_getenv("SLURM_TMPDIR"), secure_getenv("TMPDIR")};
     spw_options *options;
@@ -163,7 +163,7 @@ static void find_dir(char out[PATH_MAX])
 static void complete(struct compare_plan *plan, char dir[PATH_MAX])
 {
     if (!plan->dir) {
-        find_dir(dir);
+        compare_find_dir(dir);
         plan->dir = dir;
     }
     if (!plan->threshold_bytes)
