@@ -13,8 +13,8 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-/* By then runs that were spilled have landed, on any disk that is worth it. */
-#define PATIENCE_NS UINT64_C(5000000000)
+/* So near is there: the pool's own small things come and go. */
+#define SLACK_BYTES (UINT64_C(64) << 10)
 
 struct manual {
     spw_regulator regulator;
@@ -54,8 +54,8 @@ static void manual_begin(struct manual *manual, uint64_t asked_bytes, const spw_
     uint64_t from = outlook->used_bytes;
     if (ebb->until_ns != 0 && ebb->target_bytes < from)
         from = ebb->target_bytes;
-    ebb_begin(ebb, asked_bytes < from ? from - asked_bytes : 0, outlook->now_ns, PATIENCE_NS);
-    ebb_order(ebb, outlook, orders);
+    ebb_begin(ebb, asked_bytes < from ? from - asked_bytes : 0, SLACK_BYTES, EBB_PATIENCE_NS,
+              outlook, orders);
     struct shown asked = {"all"};
     if (asked_bytes != UINT64_MAX)
         asked = show_bytes(asked_bytes);
@@ -69,6 +69,7 @@ static void manual_apply(spw_regulator *regulator, const spw_outlook *outlook, s
 {
     struct manual *manual = (struct manual *)regulator;
     uint64_t asked_bytes = manual_asked(manual);
+    orders->take_reserves = 1;
     if (asked_bytes > 0)
         manual_begin(manual, asked_bytes, outlook, orders);
     else

@@ -10,7 +10,7 @@
 
 /* Between two looks at a source that tells by itself: it says nothing of calm, nor of the disk. */
 #define LOOK_NS (2 * SECOND_NS)
-/* How long the use may take to come down. */
+/* How soon the use is to have come down. */
 #define DUE_NS SECOND_NS
 /* What comes sooner after a lowering is the same event. */
 #define LOWER_GAP_NS SECOND_NS
@@ -128,8 +128,7 @@ static void lower(struct pressure_state *state, struct amount floor, const struc
     if (target < floor_bytes)
         target = floor_bytes;
     target = least(target, outlook->budget_bytes);
-    ebb_begin(&state->ebb, target, outlook->now_ns, DUE_NS);
-    ebb_order(&state->ebb, outlook, orders);
+    ebb_begin(&state->ebb, target, 0, DUE_NS, outlook, orders);
     orders->trim_bytes = outlook->warm_bytes;
     state->lowered_ns = outlook->now_ns;
     state->low_bytes = state->budget_bytes = target;

@@ -46,12 +46,16 @@ struct decision {
     uint64_t until_position;     /* nothing from here on; UINT64_MAX: no bound */
 };
 
-/* What others need later than we need this goes first, as long as the budget can wait. */
-static uint64_t guided_head(const spw_guidance *guidance, const spw_limits *limits, uint64_t head)
+/* What others need later than we need this goes first, as long as the budget can wait. A head
+ * reserve that nobody asked for may be part of what is ordered to go now. */
+static uint64_t guided_head(const spw_guidance *guidance, const spw_limits *limits, uint64_t head,
+                            bool automatic)
 {
     bool can_wait = limits->excess_bytes <= limits->budget_bytes / EXCESS_SHARE;
     if (guidance->keep_bytes == UINT64_MAX || (!can_wait && !guidance->spill_now))
         return head;
+    if (guidance->spill_now && automatic)
+        return guidance->keep_bytes;
     return guidance->keep_bytes > head ? guidance->keep_bytes : head;
 }
 
@@ -93,7 +97,8 @@ static struct decision threshold_decide(const struct threshold *threshold, spw_v
     bool above = asked_for && resident_bytes > head && resident_bytes - head > surplus;
     uint64_t rests_at = head, past_head;
     if (!above || guidance.spill_now)
-        head = guided_head(&guidance, &limits, head);
+        head =
+            guided_head(&guidance, &limits, head, threshold->head_reserve_bytes == SPILLWAY_AUTO);
     if (!asked_for)
         rests_at = head;
     past_head = resident_bytes > head ? resident_bytes - head : 0;

@@ -110,9 +110,9 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
         pool_hold_disk(pool, orders->hold_disk > 0);
     sizes_order(pool, orders);
     if (orders->spill_older_ns != SPILLWAY_NEVER)
-        share_spill_older(governor, orders->spill_older_ns);
+        share_spill_older(governor, orders->spill_older_ns, orders->take_reserves > 0);
     if (orders->spill_bytes > 0)
-        share_spill(governor, orders->spill_bytes);
+        share_spill(governor, orders->spill_bytes, orders->take_reserves > 0);
     if (orders->action)
         decision_note(governor, name, orders->action, orders->reason, before_bytes,
                       orders->spill_bytes);

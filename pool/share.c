@@ -93,10 +93,12 @@ static void mark_look(struct queue_memory *memory, const struct queue_figures *f
 
 /* Takes a reference on each queue and looks at it; those that nobody can have spill are left out.
  * Returns what went in and out of them so far. */
-static uint64_t share_gather(struct share *share, struct governor *governor, uint64_t now_ns)
+static uint64_t share_gather(struct share *share, struct governor *governor, uint64_t now_ns,
+                             bool take_reserves)
 {
     struct census *census = &governor->census;
-    uint64_t reserve_bytes = budget_head_reserve(governor->pool), moved_bytes = 0;
+    uint64_t reserve_bytes = take_reserves ? 0 : budget_head_reserve(governor->pool);
+    uint64_t moved_bytes = 0;
     share_reserve(share, governor->pool->allocator, census_count(census));
     unsigned taken = census_take(census, share->queues, share->capacity);
     share->count = 0;
@@ -301,7 +303,8 @@ static void share_look(struct governor *governor)
     struct spw_pool *pool = governor->pool;
     uint64_t now_ns = pool->os->clock_ns();
     governor_begin_look(governor);
-    uint64_t moved_bytes = share_gather(share, governor, now_ns);
+    uint64_t moved_bytes =
+        share_gather(share, governor, now_ns, share->owed_bytes > 0 && share->owed_reserves);
     bool acted = share_act(share, governor, now_ns);
     bool flows = acted || moved_bytes != share->moved_bytes ||
                  atomic_load_explicit(&pool->counters->in_flight_bytes, memory_order_relaxed) > 0;
@@ -330,9 +333,10 @@ void share_pass(struct governor *governor, uint64_t now_ns)
 
 /* ---- orders ---- */
 
-void share_spill(struct governor *governor, uint64_t bytes)
+void share_spill(struct governor *governor, uint64_t bytes, bool take_reserves)
 {
     struct share *share = &governor->share;
+    share->owed_reserves = take_reserves || (share->owed_bytes > 0 && share->owed_reserves);
     if (share->owed_bytes < bytes)
         share->owed_bytes = bytes;
     share_look(governor);
@@ -351,13 +355,13 @@ static uint64_t position_at_age(const struct queue_memory *memory, uint64_t age_
     return position;
 }
 
-void share_spill_older(struct governor *governor, uint64_t age_ns)
+void share_spill_older(struct governor *governor, uint64_t age_ns, bool take_reserves)
 {
     struct share *share = &governor->share;
     uint64_t now_ns = governor->pool->os->clock_ns(), spilled_bytes = 0;
     share->age_ns = age_ns > 0 ? age_ns : 1;
     governor_begin_look(governor);
-    share_gather(share, governor, now_ns);
+    share_gather(share, governor, now_ns, take_reserves);
     for (unsigned i = 0; i < share->count; i++) {
         struct plan_queue *plan = &share->plans[i];
         struct queue *queue = plan->queue;

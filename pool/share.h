@@ -25,6 +25,7 @@ struct share {
     uint64_t next_ns;     /* when to look again; SPILLWAY_NEVER */
     uint64_t moved_bytes; /* what had gone in and out of all queues at the last look */
     uint64_t owed_bytes;  /* were ordered to go, and could not so far */
+    bool owed_reserves;   /* for these, automatic head reserves give way */
     uint64_t age_ns;      /* as last ordered; 0: never */
     uint64_t noted_ns;    /* when a decision of this kind was last noted */
 };
@@ -36,9 +37,9 @@ void share_fini(struct share *share, const spw_allocator *allocator);
 void share_pass(struct governor *governor, uint64_t now_ns);
 
 /* So much is to go, what is needed last first; what cannot go now does as soon as it can. */
-void share_spill(struct governor *governor, uint64_t bytes);
+void share_spill(struct governor *governor, uint64_t bytes, bool take_reserves);
 
-/* What has been resident for longer is to go, but for head reserves. */
-void share_spill_older(struct governor *governor, uint64_t age_ns);
+/* What has been resident for longer is to go, but for head reserves unless they are taken too. */
+void share_spill_older(struct governor *governor, uint64_t age_ns, bool take_reserves);
 
 #endif

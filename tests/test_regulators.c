@@ -15,6 +15,7 @@
 #include "harness.h"
 #include "pool_tools.h"
 #include "pressure_tools.h"
+#include "queue_tools.h"
 #include "regulator_tools.h"
 
 /* ---- one that is called by hand ---- */
@@ -214,9 +215,29 @@ Test(regulators, manual_gives_up_in_time)
     unsigned looks = 0;
     while (figures.wake_ns != SPILLWAY_NEVER && looks++ < 1000) {
         figures_pass(&figures, figures.wake_ns - figures.now_ns);
-        cr_assert_eq(look(regulator, &figures, 0).spill_bytes, 0);
+        cr_assert_eq(look(regulator, &figures, 0).spill_bytes, 0, "it is on its way already");
     }
     cr_assert_leq(looks, 51);
+    regulator->ops->close(regulator);
+}
+
+/* An order that is less than one entry moves nothing, so it grows. */
+Test(regulators, manual_asks_for_more_where_nothing_moves)
+{
+    struct figures figures = figures_open(64 * MIB);
+    spw_regulator *regulator = manual_open();
+    cr_assert_eq(spw_manual_spill(regulator, 2 * MIB), 0);
+    uint64_t asked[6];
+    for (unsigned i = 0; i < 6; i++) {
+        spw_outlook outlook = figures_outlook(&figures);
+        spw_orders orders = figures_no_orders();
+        regulator->ops->apply(regulator, &outlook, &orders); /* nobody obeys */
+        asked[i] = orders.spill_bytes;
+        figures.now_ns += 100 * MS_NS;
+    }
+    static const uint64_t wanted[] = {2 * MIB, 3 * MIB, 4 * MIB, 6 * MIB, 10 * MIB, 18 * MIB};
+    for (unsigned i = 0; i < 6; i++)
+        cr_assert_eq(asked[i], wanted[i]);
     regulator->ops->close(regulator);
 }
 
@@ -548,22 +569,115 @@ Test(regulators, pressure_moves_the_budget_of_a_pool)
     rig_end();
 }
 
-Test(regulators, manual_empties_a_queue)
+/* Eight of a MiB each stand in a queue that may keep them all: they are less than its automatic
+ * head reserve of 16 MiB. */
+static const struct setting roomy[] = {{"memory", "64MiB"},
+                                       {"engine", "threads"},
+                                       {"policies", "manual"},
+                                       {"period", "50ms"},
+                                       {NULL, NULL}};
+
+static struct ends ends_filled(struct bed *bed)
 {
-    struct bed bed;
-    bed_open(&bed, plain, 1);
-    struct ends ends = ends_open(&bed);
-    spw_regulator *manual;
-    cr_assert_eq(spw_manual_open(NULL, &manual), 0);
-    cr_assert_eq(spw_governor_attach(spw_pool_governor(bed.pool), manual), 0);
+    struct ends ends = ends_open(bed);
     for (unsigned i = 0; i < 8; i++) {
-        spw_chunks chunks = slab_chunk(bed.pool, i * MIB, MIB, 0);
+        spw_chunks chunks = slab_chunk(bed->pool, i * MIB, MIB, 0);
         spw_bytes bytes;
         cr_assert_eq(spw_chunks_pop(&chunks, &bytes), 1);
         cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
     }
+    cr_assert_eq(bed_stats(bed).spilled_bytes_total, 0);
+    return ends;
+}
+
+static void ends_drained(struct ends *ends)
+{
+    for (uint64_t at = 0; at < 8 * MIB;) {
+        spw_bytes bytes;
+        cr_assert_eq(spw_reader_drain_wait(ends->reader, &bytes, 1, 30 * SECOND_NS), 1);
+        cr_assert(stream_is(&bytes, at));
+        at += bytes.len;
+        spw_bytes_release(&bytes);
+    }
+    ends_close(ends);
+}
+
+/* The option brought it; it is found at the governor. */
+Test(regulators, manual_empties_a_queue)
+{
+    struct bed bed;
+    bed_open(&bed, roomy, 1);
+    struct ends ends = ends_filled(&bed);
+    spw_regulator *manual = spw_governor_regulator(spw_pool_governor(bed.pool), "manual");
+    cr_assert_eq(spw_manual_spill(manual, 2 * MIB), 0);
+    wait_decided(&bed, "spill");
+    wait_stat(&bed, spilled_bytes_total, >=, 2 * MIB);
+    cr_assert_eq(spw_manual_spill(manual, UINT64_MAX), 0);
+    wait_stat(&bed, spilled_bytes_total, >=, 7 * MIB);
+    /* the last one stays, and what went leaves nothing warm behind */
+    wait_stat(&bed, used_bytes, <=, 4 * MIB);
+    ends_drained(&ends);
+    bed_close(&bed);
+}
+
+Test(regulators, periodic_takes_what_is_old)
+{
+    struct bed bed;
+    bed_open(&bed, roomy, 1);
+    cr_assert_eq(spw_options_set(bed.options, "policies", "threshold,prefetch,periodic"), 0);
+    struct ends ends = ends_filled(&bed);
+    wait_stat(&bed, spilled_bytes_total, >=, 7 * MIB);
+    wait_stat(&bed, used_bytes, <=, 4 * MIB);
+    ends_drained(&ends);
+    bed_close(&bed);
+}
+
+/* What somebody has set as head reserve stays whatever is asked for. */
+Test(regulators, head_reserves_that_were_set_stay)
+{
+    struct setting settings[] = {{"memory", "64MiB"},      {"engine", "threads"},
+                                 {"head_reserve", "4MiB"}, {"policies", "manual,periodic"},
+                                 {"period", "50ms"},       {NULL, NULL}};
+    struct bed bed;
+    bed_open(&bed, settings, 1);
+    struct ends ends = ends_filled(&bed);
+    spw_regulator *manual = spw_governor_regulator(spw_pool_governor(bed.pool), "manual");
+    wait_stat(&bed, spilled_bytes_total, >=, 2 * MIB);
     cr_assert_eq(spw_manual_spill(manual, UINT64_MAX), 0);
     wait_decided(&bed, "spill");
-    ends_close(&ends);
+    for (unsigned i = 0; i < 300; i++) {
+        nap();
+        cr_assert_leq(bed_stats(&bed).spilled_bytes_total, 4 * MIB);
+    }
+    ends_drained(&ends);
     bed_close(&bed);
+}
+
+/* It goes below what is in use, though nobody touches the queue. */
+Test(regulators, pressure_brings_an_idle_queue_down)
+{
+    struct bed bed;
+    char path[RIG_PATH];
+    rig_begin();
+    fault_clock_real();
+    snprintf(path, sizeof(path), "%s", rig_path("/fifo"));
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    bed_open(&bed, roomy, 1);
+    struct ends ends = ends_filled(&bed);
+    uint64_t before = bed_stats(&bed).used_bytes;
+    struct pressure_host host = {.os = &fault_os, .root = rig.root};
+    spw_pressure_config config = {.size = sizeof(config), .source = path, .floor_bytes = 2 * MIB};
+    spw_regulator *regulator;
+    cr_assert_eq(pressure_open_on(&host, &config, &regulator), 0);
+    cr_assert_eq(spw_governor_attach(spw_pool_governor(bed.pool), regulator), 0);
+    wait_decided(&bed, "watch");
+    int fd = open(path, O_WRONLY | O_NONBLOCK);
+    cr_assert_eq(write(fd, "low\n", 4), 4);
+    wait_decided(&bed, "lower");
+    wait_stat(&bed, used_bytes, <=, before - before / 4);
+    close(fd);
+    ends_drained(&ends);
+    bed_close(&bed);
+    unlink(path);
+    rig_end();
 }

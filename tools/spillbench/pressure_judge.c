@@ -6,9 +6,10 @@
 /* So near to the limit the kernel begins to look for what it can take. */
 enum { FULL_PARTS = 32 };
 
-/* Totals are brought up to date that often; less growth than CALM_US in that time is none. */
+/* Totals are brought up to date that often; less growth than CALM_US in that time, a quarter of
+ * what is pressure, is calm. */
 #define SHOWN_S 2.0
-enum { CALM_US = 20000 };
+enum { CALM_US = 50000 };
 
 /* The first moment at or after `from_s` with a use of at most so much; negative: none. */
 static double fits_at(const struct pressure_record *record, double from_s, uint64_t bytes)

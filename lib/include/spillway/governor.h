@@ -83,6 +83,9 @@ typedef struct spw_orders {
     /** Less is to be had than was asked for: the decision is a warning, and the stats name this
      * fallback. Copied. NULL: no such thing. */
     const char *fallback;
+    /** 1: what is spilled for these orders may be part of automatic head reserves too; never of
+     * those that somebody has set. */
+    int take_reserves;
 } spw_orders;
 
 /** A descriptor to wait for, as in poll(2). */

@@ -161,7 +161,8 @@ SPILLWAY_API int spw_compress_open(const spw_compress_config *config, spw_coder 
  * `options` NULL: those that the pool was opened with, or the defaults where there is none.
  *
  * `*writer` and `*reader` are for spw_queue_options; NULL means that there is none. Without
- * `threshold` a queue spills only what policies for the pool order; with none at all, nothing.
+ * `threshold` a queue spills only what policies for the pool order, or the budget; with neither,
+ * nothing.
  * Takes over `strategy` on success.
  *
  * What is not to be had, such as a thread for the pool's policies, is told and left out; with the
