@@ -173,10 +173,14 @@ static bool news_wait(struct queue *queue, uint64_t deadline_ns)
     struct stopwatch *watch = &queue->reader_watch;
     bool paged = queue->view.sums->entries > 0;
     uint64_t since_ns = paged ? stopwatch_may_wait(watch) : 0;
+    uint64_t start_ns = paged && queue->account ? queue->os->clock_ns() : 0;
     view_uncork(&queue->view);
     stopwatch_unlocking(watch, &queue->view);
     stopwatch_waited(watch, since_ns);
     bool woken = news_sleep(queue, deadline_ns);
+    if (start_ns != 0)
+        atomic_fetch_add_explicit(&queue->account->counters->reader_wait_ns_total,
+                                  queue->os->clock_ns() - start_ns, memory_order_relaxed);
     if (!paged)
         stopwatch_restart(watch); /* there was nothing to drain: that is no time of ours */
     stopwatch_locked(watch);

@@ -13,6 +13,7 @@
 enum {
     READ_TRIES = 3,  /* reads before a fetch is told */
     READ_ROUNDS = 4, /* failed fetches before a run counts as lost */
+    LOAD_MEAN_BITS = 3,
 };
 
 /* ---- chunks of what was read ---- */
@@ -177,6 +178,17 @@ bool load_again(struct flight *flight, int err)
     return err != -ENOMEM && ++flight->attempts < READ_TRIES;
 }
 
+/* The run is in memory again; what reading one takes at present is the mean of the last few. With
+ * the lock held. */
+static void load_count(const struct flight *flight)
+{
+    struct spw_pool *pool = flight->pieces.pool;
+    uint64_t now_ns = pool->os->clock_ns(), took_ns = now_ns - flight->begun_ns;
+    pool->load_ns +=
+        pool->load_ns ? (took_ns >> LOAD_MEAN_BITS) - (pool->load_ns >> LOAD_MEAN_BITS) : took_ns;
+    count_gone(flight->run, now_ns);
+}
+
 void load_end(struct flight *flight, int err)
 {
     struct run *run = flight->run;
@@ -190,6 +202,7 @@ void load_end(struct flight *flight, int err)
     if (!orphan) {
         waker = run_take_waker(run);
         if (!err) {
+            load_count(flight);
             run->state = RUN_LOADED;
         } else {
             run->state = RUN_FAILED;
@@ -288,6 +301,7 @@ void load_take_off(struct run *run, struct flight *flight)
 {
     run_unlist(run);
     flight->run = run;
+    flight->begun_ns = run->pool->os->clock_ns();
     run->flight = flight;
     run->state = RUN_READING;
     if (run->place == PLACE_DISK) /* so that the engine knows whom a device that hangs concerns */

@@ -34,6 +34,12 @@ void outlook_fill(struct spw_pool *pool, spw_outlook *out)
     out->spilled_bytes_total = COUNTER(pool, spilled_bytes_total);
     out->fetched_bytes_total = COUNTER(pool, fetched_bytes_total);
     out->late_runs_total = COUNTER(pool, late_runs_total);
+    out->hasty_bytes_total = COUNTER(pool, hasty_bytes_total);
+    pthread_mutex_lock(&pool->lock);
+    out->device_read_ns = pool->load_ns;
+    ledger_advance(&pool->ledger, out->now_ns);
+    out->freed_byte_seconds_total = pool_tell_ledger(pool);
+    pthread_mutex_unlock(&pool->lock);
     out->writer_wait_ns_total = COUNTER(pool, writer_wait_ns_total);
     out->reader_wait_ns_total = COUNTER(pool, reader_wait_ns_total);
     out->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);

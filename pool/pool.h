@@ -20,6 +20,7 @@
 #include "disk.h"
 #include "engine.h"
 #include "governor.h"
+#include "ledger.h"
 #include "memtier.h"
 #include "page.h"
 #include "spillway/pool.h"
@@ -100,7 +101,9 @@ struct spw_pool {
     struct run_queue {
         struct run *first, *last;
     } ahead_next, ahead_later; /* to be read once there is memory for them, in this order */
-    uint64_t held_backoff_ns;  /* doubled each time that a held run is refused again */
+    struct ledger ledger;
+    uint64_t load_ns;         /* what reading a run has taken of late; 0: not known */
+    uint64_t held_backoff_ns; /* doubled each time that a held run is refused again */
     bool fallback_taken;
 
     struct buffers buffers;
@@ -146,6 +149,9 @@ int pool_page_open(struct spw_pool *pool, const struct settings *settings, const
 void pool_page_publish(struct spw_pool *pool, const spw_options *options);
 
 void pool_page_close(struct spw_pool *pool);
+
+/* Publishes what the ledger says; with the lock held. Returns the bytes times seconds. */
+uint64_t pool_tell_ledger(struct spw_pool *pool);
 
 /* Tells once and counts that something fell back; `name` is a word of letters and dashes. */
 void pool_fallback(void *pool, const char *name);

@@ -105,6 +105,14 @@ void pool_page_close(struct spw_pool *pool)
     page_close(&(struct page_config){.os = pool->os, .allocator = pool->allocator}, &pool->page);
 }
 
+uint64_t pool_tell_ledger(struct spw_pool *pool)
+{
+    uint64_t byte_seconds = ledger_byte_seconds(&pool->ledger);
+    atomic_store_explicit(&pool->counters->freed_byte_seconds_total, byte_seconds,
+                          memory_order_relaxed);
+    return byte_seconds;
+}
+
 /* ---- for the service itself ---- */
 
 #define COPY_COUNTER(name, kind, help)                                                             \

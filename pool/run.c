@@ -97,8 +97,8 @@ struct run *run_open_adopted(struct spw_pool *pool, const spw_bytes *bytes)
     run_begin(run);
     run_adopt(run, bytes);
     run->state = RUN_STORED;
-    count_stored(run, false);
     pthread_mutex_lock(&pool->lock);
+    count_stored(run, false);
     memory_append(run);
     pthread_mutex_unlock(&pool->lock);
     return run;
@@ -281,12 +281,25 @@ static int fetch_failed(struct run *run)
     return err;
 }
 
+void count_gone(const struct run *run, uint64_t now_ns)
+{
+    struct spw_pool *pool = run->pool;
+    ledger_gone(&pool->ledger, run->bytes, now_ns);
+    pool_tell_ledger(pool);
+}
+
+/* With the lock held. */
 static void count_fetched(struct run *run)
 {
     struct spw_pool *pool = run->pool;
+    uint64_t now_ns = pool->os->clock_ns();
+    if (run->state != RUN_LOADED)
+        count_gone(run, now_ns);
     pool_count(pool, fetched_runs_total, 1);
     pool_count(pool, fetched_bytes_total, run->bytes);
     pool_count(pool, on_time_runs_total, !run->late);
+    if (ledger_is_hasty(&pool->ledger, run->id, now_ns))
+        pool_count(pool, hasty_bytes_total, run->bytes);
     if (run->place == PLACE_DISK)
         pool_count(pool, fetched_disk_bytes_total, run->bytes);
     else
@@ -454,6 +467,8 @@ static void run_drop(spw_handle *handle)
         return;
     bool close = true;
     pthread_mutex_lock(&pool->lock);
+    if (run->state >= RUN_STORED && run->state != RUN_LOADED)
+        count_gone(run, pool->os->clock_ns());
     switch ((enum run_state)run->state) {
     case RUN_STAGED:
         if (store_cancel(run->flight)) {

@@ -27,7 +27,7 @@ enum run_state {
     RUN_STAGED,
     RUN_WRITING,
     RUN_HELD,
-    RUN_STORED,
+    RUN_STORED,   /* a tier has it, from here on */
     RUN_DEMOTING, /* stored in memory, on its way to disk */
     RUN_READING,
     RUN_LOADED,
@@ -102,6 +102,7 @@ struct flight {
     unsigned char *region;     /* where the region is in a slab, or the frame; NULL: nowhere yet */
     _Atomic uint64_t checksum; /* so far */
     uint64_t charge_bytes;     /* of the window */
+    uint64_t begun_ns;         /* when its read began */
     uint32_t attempts;
     bool busy;     /* an engine thread or worker reads chunks that a fetch would take away */
     bool direct;   /* written straight from a slab's pages */
@@ -243,8 +244,11 @@ void flight_discharge(struct flight *flight, uint64_t bytes);
 /* A directory refused a write: counts it, and has the disk tier draw its conclusions. */
 void write_failed(struct spw_pool *pool, unsigned dir, int err);
 
-/* A tier has the run. `direct`: no copy was made on the way. */
+/* A tier has the run. `direct`: no copy was made on the way. With the lock held. */
 void count_stored(struct run *run, bool direct);
+
+/* What a tier had is in memory again, or nobody wants it any more. With the lock held. */
+void count_gone(const struct run *run, uint64_t now_ns);
 
 /* With the lock held: ends the flight's part in the window. */
 void flight_uncharge(struct flight *flight);

@@ -263,6 +263,9 @@ static int store_ready(struct pieces *pieces, struct lane *lane)
 void count_stored(struct run *run, bool direct)
 {
     struct spw_pool *pool = run->pool;
+    ledger_stored(&pool->ledger, run->bytes,
+                  atomic_load_explicit(&pool->next_run_id, memory_order_relaxed),
+                  pool->os->clock_ns());
     pool_count(pool, spilled_runs_total, 1);
     pool_count(pool, spilled_bytes_total, run->bytes);
     if (run->place == PLACE_DISK)

@@ -41,13 +41,14 @@ typedef struct spw_outlook {
     uint64_t spilled_bytes_total;
     uint64_t fetched_bytes_total;
     uint64_t late_runs_total;   /**< head fetches that found their run not loaded */
-    uint64_t hasty_bytes_total; /**< fetched again right after they were spilled */
+    uint64_t hasty_bytes_total; /**< fetched within a second after they began to be spilled */
     uint64_t writer_wait_ns_total;
     uint64_t reader_wait_ns_total;
     uint64_t device_read_ns; /**< what reading a run takes at present; 0: not known yet */
     unsigned queues;
     unsigned ready; /**< bit i: descriptor i reported what was watched for, or an error */
-    uint64_t freed_byte_seconds_total;    /**< what spilling has kept out of memory, for how long */
+    uint64_t
+        freed_byte_seconds_total; /**< what spilling has kept out of the budget, for how long */
     short reported[SPILLWAY_WATCHES_MAX]; /**< by descriptor i, as in poll(2) */
 } spw_outlook;
 

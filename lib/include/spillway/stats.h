@@ -118,7 +118,11 @@ extern "C" {
     X(decode_ns_total, counter, "the same on decoding")                                            \
     X(coder_refused_total, counter, "runs that did not get small enough")                          \
     X(coder_threads, gauge, "threads that encode and decode; 0: no coder is attached")             \
-    X(governor_spilled_bytes_total, counter, "payload that queues spilled because they were told")
+    X(governor_spilled_bytes_total, counter, "payload that queues spilled because they were told") \
+    X(hasty_bytes_total, counter, "payload fetched within a second after it began to be spilled")  \
+    X(freed_byte_seconds_total, counter,                                                           \
+      "what spilling has kept out of the budget, for how long: bytes times seconds, up to the "    \
+      "last run that came or went")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
