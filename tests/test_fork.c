@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "harness.h"
 #include "pool_tools.h"
 #include "traffic.h"
@@ -133,22 +134,6 @@ static void holdings_close(struct holdings *h)
     bed_close(&h->bed);
 }
 
-/* A child leaves as another program, so that no tool looks for leaks in it. */
-__attribute__((noreturn)) static void child_leaves(const char *program)
-{
-    execlp(program, program, (char *)NULL);
-    _exit(2);
-}
-
-/* Assertions do not work in a child: it ends with the line that failed. */
-#define CHILD_CHECK(condition)                                                                     \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "child, line %d: %s\n", __LINE__, #condition);                         \
-            child_leaves("false");                                                                 \
-        }                                                                                          \
-    } while (0)
-
 static void child_ends(pid_t child)
 {
     int status;
@@ -230,7 +215,7 @@ static void child_is_told(const struct setting *settings)
         child_calls_pool(&h);
         child_drops(&h);
         child_calls_pool(&h);
-        child_leaves("true");
+        child_leaves(0);
     }
     child_ends(child);
     spw_stats after = bed_quiet(&h.bed);
@@ -262,12 +247,12 @@ Test(fork, grandchild_is_told)
         if (grandchild == 0) {
             child_calls_queue(&h);
             child_calls_pool(&h);
-            child_leaves("true");
+            child_leaves(0);
         }
         CHILD_CHECK(waitpid(grandchild, &status, 0) == grandchild);
         CHILD_CHECK(status == 0);
         child_calls_pool(&h);
-        child_leaves("true");
+        child_leaves(0);
     }
     child_ends(child);
     holdings_close(&h);
@@ -294,7 +279,7 @@ Test(fork, child_keeps_no_map)
         for (unsigned i = 0; i < 4; i++)
             CHILD_CHECK(!is_mapped(places[i]));
         CHILD_CHECK(h.foreign.data[0] == h.foreign.data[0]); /* the user's own memory is there */
-        child_leaves("true");
+        child_leaves(0);
     }
     child_ends(child);
     cr_assert_eq(h.cut.data[999], 'p');
@@ -331,7 +316,7 @@ Test(fork, child_lets_go_of_a_slab_in_a_segment)
         spw_bytes_release(&kept);
         spw_slab_close(slab);
         CHILD_CHECK(spw_pool_slab_open(bed.pool, 0, 0, &slab) == -EOWNERDEAD);
-        child_leaves("true");
+        child_leaves(0);
     }
     child_ends(child);
     cr_assert_eq(bed_quiet(&bed).memory_tier_slab_bytes, 128 * KIB);
@@ -359,7 +344,7 @@ Test(fork, child_pins_nothing)
         CHILD_CHECK(read(ends[0], &byte, 1) == 0);
         child_calls_queue(&h); /* its parent's pool is long gone */
         child_calls_pool(&h);
-        child_leaves("true");
+        child_leaves(0);
     }
     close(ends[0]);
     holdings_close(&h);
@@ -390,7 +375,7 @@ static void fork_once(struct holdings *h)
         CHILD_CHECK(spw_reader_drain_wait(h->ends.reader, bytes, 4, SECOND_NS) == -EOWNERDEAD);
         spw_reader_close(h->ends.reader);
         CHILD_CHECK(spw_pool_close(h->bed.pool) == -EOWNERDEAD);
-        child_leaves("true");
+        child_leaves(0);
     }
     child_ends(child);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../pool/governor.h"
+#include "child.h"
 #include "harness.h"
 #include "pool_tools.h"
 #include "queue_tools.h"
@@ -485,7 +486,7 @@ Test(governor, a_child_is_told)
                     spw_governor_fallback(governor, "x", "why") != -EOWNERDEAD ||
                     spw_pool_decisions(bed.pool, 0, &decision, 1) != -EOWNERDEAD ||
                     spw_pool_set_budget(bed.pool, 8 * MIB) != -EOWNERDEAD;
-        _exit(wrong);
+        child_leaves(wrong);
     }
     int status;
     cr_assert_eq(waitpid(child, &status, 0), child);

@@ -44,7 +44,8 @@ Test(os, poll_waits_for_a_time_or_a_descriptor)
     cr_assert_eq(os_linux.write(event_fd, &(uint64_t){1}, 8), 8);
     cr_assert_eq(os_linux.poll(fds, 2, UINT64_MAX), 1);
     cr_assert_eq(fds[0].revents, POLLIN);
-    cr_assert_eq(os_linux.poll(NULL, 1, 0), -EFAULT);
+    if (!getenv("SPILLWAY_TEST_UNDER")) /* valgrind reports the address that is to be refused */
+        cr_assert_eq(os_linux.poll(NULL, 1, 0), -EFAULT);
     os_close(&os_linux, event_fd);
 }
 

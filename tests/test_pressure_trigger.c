@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "../lib/cgroup_path.h"
+#include "child.h"
 #include "fault.h"
 #include "harness.h"
 #include "pressure_tools.h"
@@ -551,13 +552,13 @@ Test(pressure_trigger, real_group_of_somebody_else)
     if (child == 0) {
         if (setgid(65534) < 0 || setuid(65534) < 0 ||
             pressure_source_open(&rig.config, &rig.source) < 0)
-            _exit(2);
+            child_leaves(2);
         opened = pressure_source_kind(rig.source) == PRESSURE_CGROUP &&
                  pressure_source_way(rig.source) == PRESSURE_POLLED &&
                  pressure_source_is_fallback(rig.source) &&
                  strstr(pressure_source_why(rig.source), "Permission denied") != NULL &&
                  pressure_source_read(rig.source, 0, &rig.reading) == 0 && rig.reading.has_memory;
-        _exit(opened ? 0 : 1);
+        child_leaves(opened ? 0 : 1);
     }
     (void)waitpid(child, &status, 0);
     left = leave_group();
