@@ -358,9 +358,11 @@ traces: $(BUILD)/$(VARIANT)/test_replay ## write the decisions on recorded press
 
 # --- README: the options table -------------------------------------------------------------------
 .PHONY: readme
-readme: $(BUILD)/mkman ## write README.md's table of settings anew
+readme: $(BUILD)/mkman ## write README.md's table of settings anew, and the checks in Kbuild-notes.md
 	$(Q)$(BUILD)/mkman readme <README.md >$(BUILD)/README.md
 	$(Q)cmp -s $(BUILD)/README.md README.md || cp $(BUILD)/README.md README.md
+	$(Q)$(BUILD)/mkman notes <Kbuild-notes.md >$(BUILD)/Kbuild-notes.md
+	$(Q)cmp -s $(BUILD)/Kbuild-notes.md Kbuild-notes.md || cp $(BUILD)/Kbuild-notes.md Kbuild-notes.md
 
 # --- install -------------------------------------------------------------------------------------
 # One list for both directions: source, folder, mode.
@@ -369,7 +371,7 @@ DEST_INCLUDE := $(DESTDIR)$(INCLUDEDIR)/spillway
 INSTALLED := $(HEADERS:lib/include/spillway/%=$(INCLUDEDIR)/spillway/%) \
 	$(addprefix $(LIBDIR)/,libspillway.a $(SHARED) $(SONAME) libspillway.so) \
 	$(PKGCONFIGDIR)/spillway.pc $(TOOLS:$(BUILD)/%=$(BINDIR)/%) \
-	$(DATADIR)/spillway/poolstat.schema.json \
+	$(DATADIR)/spillway/poolstat.schema.json $(DATADIR)/spillway/doctor.schema.json \
 	$(foreach m,$(MAN_PAGES),$(call man_dir,$(m))/$(notdir $(m)))
 
 .PHONY: install uninstall
@@ -383,6 +385,7 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	$(Q)install -m 644 $(BUILD)/spillway.pc $(DESTDIR)$(PKGCONFIGDIR)/
 	$(Q)$(if $(TOOLS),install -d $(DESTDIR)$(BINDIR) && install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
 	$(Q)install -D -m 644 tools/poolstat/schema.json $(DESTDIR)$(DATADIR)/spillway/poolstat.schema.json
+	$(Q)install -m 644 tools/poolstat/doctor.schema.json $(DESTDIR)$(DATADIR)/spillway/
 	$(Q)$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
 
 uninstall: ## remove exactly what install put there

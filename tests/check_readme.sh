@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # README.md tells what is: its table of settings is the one that the library has, and its pieces of
-# C, put one behind the other, are a program that carries bytes.
+# C, put one behind the other, are a program that carries bytes. So is the table of checks in
+# Kbuild-notes.md.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 build=${BUILD:-build}
@@ -10,10 +11,22 @@ if [ ! -f README.md ]; then
     exit 77
 fi
 failed=0
-if ! "$build/mkman" readme <README.md | diff -u README.md - ; then
+if ! "$build/mkman" readme <README.md | diff -u README.md - ||
+    ! "$build/mkman" notes <Kbuild-notes.md | diff -u Kbuild-notes.md -; then
     echo "run: make readme"
     failed=1
 fi
+# Each fallback that the library counts is one that a check of poolstat doctor looks for.
+checked=$(sed -n '/^<!-- checks: /,/^<!-- end of checks/p' Kbuild-notes.md | awk -F '|' '{ print $7 }')
+for name in $(sed -nE 's/.*fallback\([^"]*"([a-z_-]+)".*/\1/p' pool/*.c | sort -u); do
+    case $checked in
+    *"\`$name\`"*) ;;
+    *)
+        echo "no check of poolstat doctor has the fallback $name"
+        failed=1
+        ;;
+    esac
+done
 
 work=$(mktemp -d "$build/readme.XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT

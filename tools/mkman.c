@@ -11,6 +11,8 @@
  *     mkman options        the options table in Markdown
  *     mkman readme         README.md on stdin and out, with the options table
  *                          written anew between the two marker lines below
+ *     mkman notes          Kbuild-notes.md likewise, with the checks of
+ *                          poolstat doctor
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -21,13 +23,16 @@
 #include "mkman_commands.h"
 #include "mkman_poolstat.h"
 #include "mkman_roff.h"
+#include "poolstat/doctor.h"
 #include "spillway/options.h"
 #include "spillway/stats.h"
 
 enum { LINE_BYTES = 8192 };
 
-static const char marker_begin[] = "<!-- options: written by make readme -->\n";
-static const char marker_end[] = "<!-- end of options -->\n";
+static const char options_begin[] = "<!-- options: written by make readme -->\n";
+static const char options_end[] = "<!-- end of options -->\n";
+static const char checks_begin[] = "<!-- checks: written by make readme -->\n";
+static const char checks_end[] = "<!-- end of checks -->\n";
 
 static bool option_at(size_t index, spw_option_info *info)
 {
@@ -135,8 +140,29 @@ static void markdown_options(void)
     }
 }
 
+static void markdown_checks(void)
+{
+    puts("| check | looks at | how | without it | mended by | counted as |");
+    puts("|---|---|---|---|---|---|");
+    for (const struct doctor_check *check = doctor_checks; check->name; check++) {
+        const char *cells[] = {check->looks_at, check->how, check->without, check->remedy};
+        printf("| %s | ", check->name);
+        for (size_t i = 0; i < sizeof(cells) / sizeof(cells[0]); i++) {
+            markdown_cell(cells[i]);
+            fputs(" | ", stdout);
+        }
+        for (const char *at = check->fallbacks; *at;) {
+            int word = (int)strcspn(at, " ");
+            printf("%s`%.*s`", at > check->fallbacks ? ", " : "", word, at);
+            at += word;
+            at += strspn(at, " ");
+        }
+        puts(" |");
+    }
+}
+
 /* Returns whether both markers were there, in order. */
-static bool readme(void)
+static bool fill_in(const char *marker_begin, const char *marker_end, void (*write)(void))
 {
     char line[LINE_BYTES];
     bool inside = false, done = false;
@@ -149,9 +175,11 @@ static bool readme(void)
             fputs(line, stdout);
         if (!done && !inside && strcmp(line, marker_begin) == 0) {
             inside = true;
-            markdown_options();
+            write();
         }
     }
+    if (!done)
+        fprintf(stderr, "mkman: no lines %s ... %s", marker_begin, marker_end);
     return done;
 }
 
@@ -164,12 +192,13 @@ int main(int argc, char **argv)
     } else if (argc == 2 && strcmp(argv[1], "options") == 0) {
         markdown_options();
     } else if (argc == 2 && strcmp(argv[1], "readme") == 0) {
-        if (!readme()) {
-            fprintf(stderr, "mkman: no lines %s ... %s", marker_begin, marker_end);
+        if (!fill_in(options_begin, options_end, markdown_options))
             return EXIT_FAILURE;
-        }
+    } else if (argc == 2 && strcmp(argv[1], "notes") == 0) {
+        if (!fill_in(checks_begin, checks_end, markdown_checks))
+            return EXIT_FAILURE;
     } else {
-        fputs("usage: mkman man VERSION | mkman options | mkman readme\n", stderr);
+        fputs("usage: mkman man VERSION | mkman options | mkman readme | mkman notes\n", stderr);
         return EXIT_FAILURE;
     }
     if (fflush(stdout) || ferror(stdout) || ferror(stdin)) {

@@ -7,6 +7,7 @@
 #include "mkman_roff.h"
 #include "poolstat/args.h"
 #include "poolstat/columns.h"
+#include "poolstat/doctor.h"
 
 static void roff_commands_of_poolstat(void)
 {
@@ -58,6 +59,23 @@ static void roff_columns_of_poolstat(void)
     puts(".hy");
 }
 
+static void roff_checks_of_doctor(void)
+{
+    for (const struct doctor_check *check = doctor_checks; check->name != NULL; check++) {
+        fputs(".TP\n.B ", stdout);
+        roff_text(check->name);
+        putchar('\n');
+        roff_sentence(check->looks_at);
+        fputs("How: ", stdout);
+        roff_text(check->how);
+        fputs(".\nWithout: ", stdout);
+        roff_text(check->without);
+        fputs(".\nMended by: ", stdout);
+        roff_text(check->remedy);
+        puts(".");
+    }
+}
+
 bool roff_poolstat(const char *line)
 {
     if (strcmp(line, "@POOLSTAT_COMMANDS@\n") == 0)
@@ -66,6 +84,8 @@ bool roff_poolstat(const char *line)
         roff_options_of_poolstat();
     else if (strcmp(line, "@POOLSTAT_COLUMNS@\n") == 0)
         roff_columns_of_poolstat();
+    else if (strcmp(line, "@DOCTOR_CHECKS@\n") == 0)
+        roff_checks_of_doctor();
     else
         return false;
     return true;

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* The line @POOLSTAT_COMMANDS@, @POOLSTAT_OPTIONS@ or @POOLSTAT_COLUMNS@ becomes that table of
- * poolstat's. False: it is none of these. */
+/* The line @POOLSTAT_COMMANDS@, @POOLSTAT_OPTIONS@, @POOLSTAT_COLUMNS@ or @DOCTOR_CHECKS@ becomes
+ * that table of poolstat's. False: it is none of these. */
 bool roff_poolstat(const char *line);
 
 #endif

@@ -8,6 +8,7 @@ int main(int argc, char **argv)
     int code;
 
     if (!command_line_parse(&args, argc, argv, &code))
-        return code == EXIT_USAGE && args.check_count > 0 ? CHECK_UNKNOWN : code;
+        return code == EXIT_USAGE && (args.check_count > 0 || args.command->judges) ? CHECK_UNKNOWN
+                                                                                    : code;
     return args.command->run(&args);
 }

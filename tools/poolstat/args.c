@@ -9,6 +9,7 @@
 
 #include "../../lib/units.h"
 #include "../common/help.h"
+#include "doctor.h"
 #include "spillway/version.h"
 
 enum {
@@ -108,6 +109,11 @@ static int print_help(void)
         printf("  %-*s ", INDENT - 3, command->name);
         help_wrapped(command->help, INDENT, INDENT);
     }
+    printf("\nChecks of doctor:\n");
+    for (const struct doctor_check *check = doctor_checks; check->name != NULL; check++) {
+        printf("  %-*s ", INDENT - 3, check->name);
+        help_wrapped(check->looks_at, INDENT, INDENT);
+    }
     printf("\nOptions:\n");
     for (const struct poolstat_option *option = poolstat_options; option->name; option++)
         print_option(option);
@@ -116,7 +122,8 @@ static int print_help(void)
            "\n"
            "Exit status: 0 shown; 1 no such pool, or it cannot be read; 2 a refused command\n"
            "line. With --check or --warn: 0 all hold; 1 a --warn does not; 2 a --check does\n"
-           "not; 3 it cannot be said.\n");
+           "not; 3 it cannot be said. doctor: 0 all is fine; 1 something falls back; 2\n"
+           "something is broken; 3 it cannot be said.\n");
     return help_finish("poolstat") ? EXIT_FINE : EXIT_NOT_FOUND;
 }
 
@@ -227,6 +234,15 @@ static const struct poolstat_command *command_find(const char *name)
     return NULL;
 }
 
+static int take_names(struct args *args, int count, char **words)
+{
+    if (count > ARGS_NAMES_MAX)
+        return command_line_refuse(args->command->name, words[ARGS_NAMES_MAX], "32 names at most");
+    for (int i = 0; i < count; i++)
+        args->names[i] = words[i];
+    return EXIT_FINE;
+}
+
 /* What is left of the command line: a command, an interval, a count. */
 static int take_words(struct args *args, int count, char **words)
 {
@@ -235,6 +251,8 @@ static int take_words(struct args *args, int count, char **words)
         words++;
         count--;
     }
+    if (args->command->judges)
+        return take_names(args, count, words);
     if (count > 0 && !parse_interval(words[0], &args->interval_ns))
         return command_line_refuse(
             args->command->name ? "interval" : "command or interval", words[0],

@@ -12,14 +12,14 @@ enum exit_code {
     EXIT_FINE = 0,
     EXIT_NOT_FOUND = 1, /* no such pool, or it cannot be read; output that cannot be written */
     EXIT_USAGE = 2,
-    /* With --check and --warn, as monitoring systems know them. */
+    /* With --check, --warn and doctor, as monitoring systems know them. */
     CHECK_FINE = 0,
     CHECK_WARNING = 1,
     CHECK_CRITICAL = 2,
     CHECK_UNKNOWN = 3,
 };
 
-enum { ARGS_POOLS_MAX = 64, ARGS_CHECKS_MAX = 32 };
+enum { ARGS_POOLS_MAX = 64, ARGS_CHECKS_MAX = 32, ARGS_NAMES_MAX = 32 };
 
 struct wanted_check {
     const char *text;
@@ -35,6 +35,7 @@ struct args {
     const char *textfile; /* NULL: none */
     struct wanted_check checks[ARGS_CHECKS_MAX];
     unsigned check_count;
+    const char *names[ARGS_NAMES_MAX + 1]; /* words behind a command that takes some; NULL ends */
     bool bytes, no_header, json, prometheus, diff, all, watch;
     uint64_t interval_ns; /* 0: none was given */
     uint64_t count;       /* 0: none was given */
@@ -45,6 +46,7 @@ struct poolstat_command {
     const char *name, *help;
     const char *text; /* for the man page; paragraphs */
     int (*run)(const struct args *args);
+    bool judges; /* takes names instead of an interval, and its exit codes are those of a check */
 };
 
 /* Ended by one without `help`. */

@@ -5,16 +5,22 @@ const struct poolstat_command poolstat_commands[] = {
     {NULL, "what all pools do",
      "Without a command poolstat tells of each pool in a few lines; with an interval, or with "
      "--columns, it writes a line for each.",
-     show_pools},
+     show_pools, false},
     {"queues", "the queues of each pool, the largest first",
      "A pool lists 1024 of its queues; how many have no row is said at the end. With --json it is "
      "what the whole document has under the same name.",
-     show_queues},
+     show_queues, false},
     {"why", "the last decisions over all queues of each pool, in words",
      "A pool keeps 64 of them: who decided, what, and with which figures; the newest comes last.",
-     show_why},
+     show_why, false},
     {"config", "each setting: its value, its default, where the value came from, what it does",
-     "A value that is longer than 495 bytes ends in dots.", show_config},
+     "A value that is longer than 495 bytes ends in dots.", show_config, false},
+    {"doctor", "whether this host and this user have what pools need, and how to mend what is not",
+     "Behind it, names of checks: only those. A line for each thing says whether it is fine (ok), "
+     "done without (falls back) or missing (broken), what happens then, and the command that mends "
+     "it. Settings count as they are in this environment: run it as the service's user, where "
+     "and how the service is started.",
+     show_doctor, true},
     {.help = NULL},
 };
 

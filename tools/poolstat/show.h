@@ -25,6 +25,9 @@ int show_queues(const struct args *args);
 int show_why(const struct args *args);
 int show_config(const struct args *args);
 
+/* What the host allows; no pool is looked at. */
+int show_doctor(const struct args *args);
+
 /* Whether stdout took all; else EXIT_NOT_FOUND, which is said on stderr. */
 int show_end(int code);
 
