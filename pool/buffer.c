@@ -53,13 +53,18 @@ struct buffer *buffer_of(const struct spw_pool *pool, const spw_bytes *bytes)
     return buffer->pool == pool ? buffer : NULL;
 }
 
+/* Of the whole and of the use, one right after the other: who looks on finds them to agree. */
+static void count_add(struct buffers *buffers, enum buffer_use use, int64_t bytes)
+{
+    total_add(buffers, bytes);
+    use_add(buffers, use, bytes);
+}
+
 /* The buffer no longer counts. */
 static void buffer_uncount(struct buffer *buffer)
 {
-    struct buffers *buffers = &buffer->pool->buffers;
-    total_add(buffers, -(int64_t)buffer->capacity);
-    use_add(buffers, atomic_load_explicit(&buffer->use, memory_order_relaxed),
-            -(int64_t)buffer->capacity);
+    count_add(&buffer->pool->buffers, atomic_load_explicit(&buffer->use, memory_order_relaxed),
+              -(int64_t)buffer->capacity);
 }
 
 static void buffer_unmap(struct buffer *buffer)
@@ -199,7 +204,6 @@ static int buffer_map(struct buffers *buffers, size_t capacity, enum buffer_use 
     buffer->capacity = capacity;
     atomic_init(&buffer->use, use);
     owner_init(&buffer->owner, 1, true, buffer_last);
-    use_add(buffers, use, (int64_t)capacity);
     *out = buffer;
     return 0;
 }
@@ -247,10 +251,10 @@ static int buffer_add(struct buffers *buffers, size_t capacity, enum buffer_use 
                       struct buffer **out)
 {
     struct spw_pool *pool = buffers->pool;
-    total_add(buffers, (int64_t)capacity);
+    count_add(buffers, use, (int64_t)capacity);
     int err = buffer_map(buffers, capacity, use, out);
     if (err) {
-        total_add(buffers, -(int64_t)capacity);
+        count_add(buffers, use, -(int64_t)capacity);
         pool_count(pool, no_memory_total, 1);
         return err;
     }
@@ -342,7 +346,7 @@ int buffers_init(struct buffers *buffers, struct spw_pool *pool, size_t reserve_
     int err = -pthread_mutex_init(&buffers->lock, NULL);
     if (err)
         return err;
-    total_add(buffers, (int64_t)reserve_bytes);
+    count_add(buffers, USE_RESERVE, (int64_t)reserve_bytes);
     err = buffer_map(buffers, reserve_bytes, USE_RESERVE, &buffers->reserve);
     if (err)
         pthread_mutex_destroy(&buffers->lock);
@@ -359,9 +363,9 @@ void buffers_fit(struct buffers *buffers, size_t reserve_bytes)
     if (fits)
         return;
     struct buffer *fresh;
-    total_add(buffers, (int64_t)reserve_bytes);
+    count_add(buffers, USE_RESERVE, (int64_t)reserve_bytes);
     if (buffer_map(buffers, reserve_bytes, USE_RESERVE, &fresh)) {
-        total_add(buffers, -(int64_t)reserve_bytes);
+        count_add(buffers, USE_RESERVE, -(int64_t)reserve_bytes);
         return;
     }
     pthread_mutex_lock(&buffers->lock);

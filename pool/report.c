@@ -118,24 +118,43 @@ uint64_t pool_tell_ledger(struct spw_pool *pool)
 #define COPY_COUNTER(name, kind, help)                                                             \
     stats->name = atomic_load_explicit(&pool->counters->name, memory_order_relaxed);
 
-static void report_budget(const struct spw_pool *pool, spw_stats *stats)
+/* Buffers go from one use to another while we look. */
+enum { LOOKS_MAX = 100 };
+
+/*
+ * The whole and its parts, as they are told together: looked at until they agree. They only do not
+ * while a buffer is just between two uses; whoever stops its thread there sees the parts' sum.
+ */
+static void report_buffers(const struct spw_pool *pool, spw_stats *stats)
 {
     const struct buffers *buffers = &pool->buffers;
+    for (unsigned i = 0; i < LOOKS_MAX; i++) {
+        uint64_t whole = counters_sum(atomic_load(&pool->counters->buffer_bytes));
+        stats->slab_bytes = buffers_used(buffers, USE_SLAB);
+        stats->staging_bytes = buffers_used(buffers, USE_STAGING);
+        stats->reading_bytes = buffers_used(buffers, USE_READING);
+        stats->loaded_bytes = buffers_used(buffers, USE_LOADED);
+        stats->lent_bytes = buffers_used(buffers, USE_LENT);
+        stats->warm_bytes = buffers_used(buffers, USE_WARM);
+        stats->reserve_bytes = buffers_used(buffers, USE_RESERVE);
+        stats->buffer_bytes = stats->slab_bytes + stats->staging_bytes + stats->reading_bytes +
+                              stats->loaded_bytes + stats->lent_bytes + stats->warm_bytes +
+                              stats->reserve_bytes;
+        if (stats->buffer_bytes == whole)
+            return;
+    }
+}
+
+static void report_budget(const struct spw_pool *pool, spw_stats *stats)
+{
     stats->resident_foreign_bytes = counters_sum(stats->resident_foreign_bytes);
     stats->reported_ahead_bytes = counters_sum(stats->reported_ahead_bytes);
     stats->entry_block_bytes = counters_sum(stats->entry_block_bytes);
-    stats->buffer_bytes = counters_sum(stats->buffer_bytes);
+    report_buffers(pool, stats);
     stats->used_bytes =
         stats->resident_foreign_bytes + stats->entry_block_bytes + stats->buffer_bytes;
     if (stats->used_peak_bytes < stats->used_bytes)
         stats->used_peak_bytes = stats->used_bytes;
-    stats->slab_bytes = buffers_used(buffers, USE_SLAB);
-    stats->staging_bytes = buffers_used(buffers, USE_STAGING);
-    stats->reading_bytes = buffers_used(buffers, USE_READING);
-    stats->loaded_bytes = buffers_used(buffers, USE_LOADED);
-    stats->lent_bytes = buffers_used(buffers, USE_LENT);
-    stats->warm_bytes = buffers_used(buffers, USE_WARM);
-    stats->reserve_bytes = buffers_used(buffers, USE_RESERVE);
 }
 
 int spw_pool_stats(const spw_pool *pool, spw_stats *out)

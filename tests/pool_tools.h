@@ -66,7 +66,7 @@ void nothing_left(void);
 /* Stats of now. */
 spw_stats bed_stats(const struct bed *bed);
 
-/* The identities of stats.h. Needs a quiet pool. */
+/* The identities of stats.h, which hold at any time. */
 void identity_holds(const spw_stats *stats);
 
 /* Waits until nothing is staged, written or read; then checks the identities. */

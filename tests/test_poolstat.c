@@ -60,6 +60,15 @@ static struct page *page_of(const struct made *made)
     return (struct page *)(void *)made->bytes;
 }
 
+/* So many bytes of buffers, all warm. */
+static void buffers_set(const struct made *made, uint64_t bytes)
+{
+    struct counters *counters = &page_of(made)->counters;
+    counters->slab_bytes = counters->staging_bytes = counters->reading_bytes = 0;
+    counters->loaded_bytes = counters->lent_bytes = counters->reserve_bytes = 0;
+    counters->buffer_bytes = counters->warm_bytes = bytes;
+}
+
 static int parse(const struct made *made, struct page_copy *copy, char why[PAGE_WHY])
 {
     return page_copy_parse(made->bytes, made->size, copy, why);
@@ -98,7 +107,7 @@ Test(poolstat, a_page_is_understood)
     uint64_t value;
     page_of(&made)->counters.resident_foreign_bytes = UINT64_MAX - 5; /* below 0 for a moment */
     page_of(&made)->counters.entry_block_bytes = 40;
-    page_of(&made)->counters.buffer_bytes = 2;
+    buffers_set(&made, 2);
     page_of(&made)->counters.used_peak_bytes = 7;
     page_of(&made)->counters.runs = UINT64_MAX;
     cr_assert_eq(parse(&made, &copy, why), 0, "%s", why);
@@ -120,6 +129,31 @@ Test(poolstat, a_page_is_understood)
     cr_assert_eq(value_stat_or_0(&copy, "oldest_request_ns"), copy.taken_ns - 400);
     copy.taken_ns = 300; /* the clock of another time namespace */
     cr_assert_eq(value_stat_or_0(&copy, "oldest_request_ns"), 1);
+    page_copy_close(&copy);
+    free(made.bytes);
+}
+
+/* Its owner may be stopped while a buffer goes from one use to another. */
+Test(poolstat, sums_are_those_of_their_parts)
+{
+    struct made made = page_made();
+    struct page_copy copy;
+    char why[PAGE_WHY];
+    buffers_set(&made, 3);
+    page_of(&made)->counters.lent_bytes = 4;
+    page_of(&made)->counters.resident_foreign_bytes = 10;
+    page_of(&made)->counters.entry_block_bytes = 20;
+    cr_assert_eq(parse(&made, &copy, why), 0, "%s", why);
+    cr_assert_eq(value_stat_or_0(&copy, "buffer_bytes"), 7);
+    cr_assert_eq(value_stat_or_0(&copy, "used_bytes"), 37);
+    page_copy_close(&copy);
+    /* A page of another version may lack one. */
+    for (uint32_t i = 0; i < PAGE_FIELDS; i++)
+        if (strcmp(page_of(&made)->fields[i].name, "lent_bytes") == 0)
+            page_of(&made)->fields[i].name[0] = 'x';
+    cr_assert_eq(parse(&made, &copy, why), 0, "%s", why);
+    cr_assert_eq(value_stat_or_0(&copy, "buffer_bytes"), 3);
+    cr_assert_eq(value_stat_or_0(&copy, "used_bytes"), 33);
     page_copy_close(&copy);
     free(made.bytes);
 }
@@ -459,7 +493,7 @@ static struct pool pool_made(struct made *made)
     *made = page_made();
     page_of(made)->counters.resident_foreign_bytes = 60;
     page_of(made)->counters.entry_block_bytes = 20;
-    page_of(made)->counters.buffer_bytes = 10;
+    buffers_set(made, 10);
     page_of(made)->counters.budget_bytes = 100;
     page_of(made)->counters.memory_tier_capacity_bytes = 0;
     page_of(made)->counters.memory_tier_stored_bytes = 0;

@@ -107,7 +107,7 @@ static void pools_made(struct pools *pools, struct pool items[POOLS])
         struct page *page = page_made(&size);
         snprintf(page->header.name, sizeof(page->header.name), "%s", names[i % 6]);
         page->counters.budget_bytes = i % 3 ? 100 : 0;
-        page->counters.buffer_bytes = i % 5 ? 30 * i : INT64_MAX;
+        page->counters.slab_bytes = i % 5 ? 30 * i : INT64_MAX;
         page->counters.disk_limit_bytes = UINT64_MAX;
         page->counters.disk_stored_bytes = i % 2 ? UINT64_MAX : 5;
         page->counters.memory_tier_capacity_bytes = i % 4;

@@ -906,7 +906,19 @@ Test(stats_page, a_text_that_changes_is_told)
     bed_close(&bed);
 }
 
-/* used = foreign + blocks + buffers, in each look. */
+static uint64_t uses_sum(const struct page_copy *copy)
+{
+    static const char *const uses[] = {"slab_bytes",   "staging_bytes", "reading_bytes",
+                                       "loaded_bytes", "lent_bytes",    "warm_bytes",
+                                       "reserve_bytes"};
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < sizeof(uses) / sizeof(uses[0]); i++)
+        sum += value_stat_or_0(copy, uses[i]);
+    return sum;
+}
+
+/* used = foreign + blocks + buffers, and buffers = their uses, in each look from outside and from
+ * inside. */
 static void *look_on(void *argument)
 {
     struct watch *watch = argument;
@@ -921,6 +933,9 @@ static void *look_on(void *argument)
                          value_stat_or_0(&copy, "buffer_bytes"));
         cr_assert_leq(value_stat_or_0(&copy, "used_bytes"),
                       value_stat_or_0(&copy, "used_peak_bytes"));
+        cr_assert_eq(value_stat_or_0(&copy, "buffer_bytes"), uses_sum(&copy));
+        spw_stats stats = bed_stats(watch->bed);
+        identity_holds(&stats);
         watch->looks++;
     }
     page_copy_close(&copy);

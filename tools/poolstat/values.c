@@ -20,6 +20,23 @@ static bool stat_as_told(const struct page_copy *copy, const char *name, uint64_
     return field != NULL;
 }
 
+/* A buffer may be between two uses: the sum is what is told. Pages that lack a part have their own.
+ */
+static uint64_t buffer_bytes(const struct page_copy *copy, uint64_t told)
+{
+    static const char *const parts[] = {"slab_bytes",   "staging_bytes", "reading_bytes",
+                                        "loaded_bytes", "lent_bytes",    "warm_bytes",
+                                        "reserve_bytes"};
+    uint64_t part, sum = 0;
+
+    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (!stat_as_told(copy, parts[i], &part))
+            return told;
+        sum += part;
+    }
+    return sum;
+}
+
 /* The parts are read one after the other, but the sum is always theirs. */
 static uint64_t used_bytes(const struct page_copy *copy)
 {
@@ -52,6 +69,8 @@ bool value_stat(const struct page_copy *copy, const char *name, uint64_t *out)
         return false;
     if (strcmp(name, "used_bytes") == 0) {
         *out = used_bytes(copy);
+    } else if (strcmp(name, "buffer_bytes") == 0) {
+        *out = buffer_bytes(copy, *out);
     } else if (strcmp(name, "used_peak_bytes") == 0) {
         used = used_bytes(copy);
         *out = *out > used ? *out : used;

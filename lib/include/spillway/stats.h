@@ -16,7 +16,7 @@ extern "C" {
  * and end in _total; gauges are values of the moment. Bytes, counts, nanoseconds.
  * Rows keep their place; new ones come at the end.
  *
- * Identity, at any quiet moment:
+ * Identity, whatever goes on meanwhile, as spw_pool_stats() and poolstat tell them:
  *   used = resident_foreign + entry_blocks + buffers
  *   buffers = slabs + staging + reading + loaded + lent + warm + reserve
  *
