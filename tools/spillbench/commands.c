@@ -4,6 +4,6 @@
 #include <stddef.h>
 
 const struct command *const commands[] = {
-    &raw_command,   &stress_command,   &compare_command, &scale_command, &latency_command,
-    &tiers_command, &pressure_command, &bars_command,    NULL,
+    &raw_command,   &stress_command, &compare_command,  &scale_command, &latency_command,
+    &tiers_command, &crowd_command,  &pressure_command, &bars_command,  NULL,
 };

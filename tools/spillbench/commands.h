@@ -6,7 +6,7 @@
 #include "args.h"
 
 extern const struct command raw_command, stress_command, compare_command, scale_command,
-    latency_command, tiers_command, pressure_command, bars_command;
+    latency_command, tiers_command, crowd_command, pressure_command, bars_command;
 
 /* Ended by NULL. */
 extern const struct command *const commands[];
