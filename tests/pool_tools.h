@@ -66,7 +66,10 @@ void nothing_left(void);
 /* Stats of now. */
 spw_stats bed_stats(const struct bed *bed);
 
-/* The identities of stats.h, which hold at any time. */
+/* What is in use is the sum of its parts; at any time. */
+void budget_adds_up(const spw_stats *stats);
+
+/* All identities of stats.h. Needs a quiet pool. */
 void identity_holds(const spw_stats *stats);
 
 /* Waits until nothing is staged, written or read; then checks the identities. */
