@@ -161,9 +161,20 @@ static void tell_unknown(spw_options *options, const char *name)
                        "%s is not a setting; spillway(7) lists them", name);
 }
 
+/* One message has room for one name. */
+static void tell_more(spw_options *options, unsigned more)
+{
+    size_t len = strlen(options->message);
+
+    (void)snprintf(options->message + len, sizeof(options->message) - len, "; %u more %s unknown",
+                   more, more == 1 ? "is" : "are");
+}
+
 int options_load_from(spw_options *options, char *const *environment)
 {
     char name[NAME_BYTES];
+    unsigned more = 0;
+    bool told = false;
     size_t i;
     int rc;
 
@@ -177,11 +188,17 @@ int options_load_from(spw_options *options, char *const *environment)
     for (; *environment != NULL; environment++) {
         if (!is_unknown(*environment, name))
             continue;
-        if (options->message[0] == '\0')
+        if (told) {
+            more++;
+        } else if (options->message[0] == '\0') {
             tell_unknown(options, name);
+            told = true;
+        }
         if (options->settings.strict)
             rc = -EINVAL;
     }
+    if (more > 0)
+        tell_more(options, more);
     return rc;
 }
 

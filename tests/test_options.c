@@ -834,7 +834,8 @@ Test(options, load_unknown_name)
     spw_options *options = open_options();
 
     cr_assert_eq(options_load_from(options, env(entries)), 0);
-    cr_assert_str_eq(spw_options_message(options), wanted);
+    cr_assert(strncmp(spw_options_message(options), wanted, strlen(wanted)) == 0);
+    cr_assert_str_eq(spw_options_message(options) + strlen(wanted), "; 1 more is unknown");
     cr_assert_eq(options_load_from(options, env(hostile)), 0);
     cr_assert_null(strchr(spw_options_message(options), '\x1b'));
     cr_assert_null(strchr(spw_options_message(options), '\n'));
