@@ -368,10 +368,13 @@ readme: $(BUILD)/mkman ## write README.md's table of settings anew, and the chec
 # One list for both directions: source, folder, mode.
 man_dir = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))
 DEST_INCLUDE := $(DESTDIR)$(INCLUDEDIR)/spillway
+DEST_DATA := $(DESTDIR)$(DATADIR)/spillway
+KIT := $(sort $(wildcard tools/kit/*))
 INSTALLED := $(HEADERS:lib/include/spillway/%=$(INCLUDEDIR)/spillway/%) \
 	$(addprefix $(LIBDIR)/,libspillway.a $(SHARED) $(SONAME) libspillway.so) \
 	$(PKGCONFIGDIR)/spillway.pc $(TOOLS:$(BUILD)/%=$(BINDIR)/%) \
 	$(DATADIR)/spillway/poolstat.schema.json $(DATADIR)/spillway/doctor.schema.json \
+	$(KIT:tools/kit/%=$(DATADIR)/spillway/kit/%) \
 	$(foreach m,$(MAN_PAGES),$(call man_dir,$(m))/$(notdir $(m)))
 
 .PHONY: install uninstall
@@ -384,13 +387,14 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspillway.so
 	$(Q)install -m 644 $(BUILD)/spillway.pc $(DESTDIR)$(PKGCONFIGDIR)/
 	$(Q)$(if $(TOOLS),install -d $(DESTDIR)$(BINDIR) && install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
-	$(Q)install -D -m 644 tools/poolstat/schema.json $(DESTDIR)$(DATADIR)/spillway/poolstat.schema.json
-	$(Q)install -m 644 tools/poolstat/doctor.schema.json $(DESTDIR)$(DATADIR)/spillway/
+	$(Q)install -D -m 644 tools/poolstat/schema.json $(DEST_DATA)/poolstat.schema.json
+	$(Q)install -m 644 tools/poolstat/doctor.schema.json $(DEST_DATA)/
+	$(Q)install -d $(DEST_DATA)/kit && install -m 644 $(KIT) $(DEST_DATA)/kit/
 	$(Q)$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
 
 uninstall: ## remove exactly what install put there
 	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	$(Q)for dir in $(DEST_INCLUDE) $(DESTDIR)$(DATADIR)/spillway; do \
+	$(Q)for dir in $(DEST_INCLUDE) $(DEST_DATA)/kit $(DEST_DATA); do \
 	    if [ -d $$dir ]; then rmdir --ignore-fail-on-non-empty $$dir; fi; done
 
 # --- release, housekeeping -----------------------------------------------------------------------
