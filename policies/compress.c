@@ -124,18 +124,41 @@ static void compress_choose(spw_coder *coder, const spw_coder_view *view, spw_co
     pthread_mutex_unlock(&compress->lock);
 }
 
+/* What a code makes of a run. Returns as the coder's encode. */
+static long pack_measured(struct compress *compress, unsigned code, const void *in, size_t in_bytes,
+                          void *out, size_t capacity, struct chooser_figures *figures)
+{
+    uint64_t start_ns = compress->os->thread_cpu_ns();
+    long len = pack(compress, &compress->packers[code - 1], in, in_bytes, out, capacity);
+
+    *figures =
+        (struct chooser_figures){.in_bytes = (double)in_bytes,
+                                 .out_bytes = len > 0          ? (double)len
+                                              : len == -ENOSPC ? (double)in_bytes
+                                                               : 0,
+                                 .cpu_ns = (double)(compress->os->thread_cpu_ns() - start_ns)};
+    return len;
+}
+
 static long compress_encode(spw_coder *coder, unsigned code, const void *in, size_t in_bytes,
                             void *out, size_t capacity)
 {
     struct compress *compress = compress_of(coder);
-    uint64_t start_ns = compress->os->clock_ns(), cpu_ns = compress->os->thread_cpu_ns();
-    long len = pack(compress, &compress->packers[code - 1], in, in_bytes, out, capacity);
+    struct chooser_figures first, own;
+    pthread_mutex_lock(&compress->lock);
+    bool compares = chooser_compares(&compress->chooser, code);
+    pthread_mutex_unlock(&compress->lock);
+    if (compares) /* to the same place, for its length only */
+        pack_measured(compress, 1, in, in_bytes, out, capacity, &first);
+    uint64_t start_ns = compress->os->clock_ns();
+    long len = pack_measured(compress, code, in, in_bytes, out, capacity, &own);
     if (len > 0 || len == -ENOSPC) {
-        cpu_ns = compress->os->thread_cpu_ns() - cpu_ns;
-        start_ns = compress->os->clock_ns() - start_ns;
+        uint64_t wall_ns = compress->os->clock_ns() - start_ns;
         pthread_mutex_lock(&compress->lock);
-        chooser_encoded(&compress->chooser, code, in_bytes, len > 0 ? (uint64_t)len : 0, cpu_ns,
-                        start_ns);
+        if (compares && len > 0)
+            chooser_compared(&compress->chooser, code, &first, &own);
+        chooser_encoded(&compress->chooser, code, in_bytes, len > 0 ? (uint64_t)len : 0,
+                        (uint64_t)own.cpu_ns, wall_ns);
         pthread_mutex_unlock(&compress->lock);
     }
     return len;

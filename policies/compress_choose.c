@@ -13,8 +13,13 @@
 
 /* Of the device: so long at least, and no more than this weighs. */
 static const double device_least_ns = 5e6, device_most_ns = 200e6;
+/* It is as fast as it was in the best of the last windows of this length: others who want it or the
+ * processors make it look slower, nothing makes it look faster for long. */
+static const double device_window_ns = 200e6;
 /* The same of a code, and of the share of a processor. */
 static const double code_least_ns = 20e6, code_most_ns = 100e6, share_most_ns = 400e6;
+/* What is usual weighs as much as so many bytes that were encoded. */
+static const double usual_bytes = 1 << 19;
 
 /* Bytes that do not get at least this much smaller are left alone. */
 static const double least_gain = 1.1;
@@ -28,13 +33,15 @@ static const double clearly = 1.05, much = 1.1;
 static const double outcome_least_ns = 300e6, outcome_most_ns = 600e6, outcome_settle_ns = 50e6;
 /* A code that brought nothing is left alone for so long, first and at the longest; one that has
  * been in use for so long was not in vain. */
-#define VAIN_FIRST_NS UINT64_C(5000000000)
+#define VAIN_FIRST_NS UINT64_C(2000000000)
 #define VAIN_LAST_NS  UINT64_C(80000000000)
 #define PROVED_NS     UINT64_C(5000000000)
 
-/* A code is tried again after this; sooner as long as it had hardly any run. */
+/* A code is tried again after this; sooner as long as it had hardly any run; at once where another
+ * is in use that may not be the best. */
 #define TRY_AGAIN_NS UINT64_C(10000000000)
 #define TRY_SOON_NS  UINT64_C(500000000)
+#define COMPARE_NS   UINT64_C(200000000)
 /* So is the device, first and at the longest. */
 #define LOOK_FIRST_NS UINT64_C(4000000000)
 #define LOOK_LAST_NS  UINT64_C(64000000000)
@@ -69,8 +76,9 @@ unsigned chooser_add(struct chooser *chooser, const char *name, double usual_rat
     struct chooser_code *code = &chooser->codes[chooser->count++];
 
     snprintf(code->name, sizeof(code->name), "%s", name);
-    code->usual_rate = usual_rate;
-    code->usual_gain = usual_gain;
+    code->own =
+        (struct chooser_figures){usual_bytes, usual_bytes / usual_gain, usual_bytes / usual_rate};
+    code->first = chooser->codes[0].own;
     return chooser->count;
 }
 
@@ -84,10 +92,36 @@ static double device_rate(const struct chooser *chooser)
     return chooser->device_bytes / chooser->device_ns;
 }
 
-/* What a processor encodes, bytes a ns, if it does nothing else. */
-static double code_rate(const struct chooser_code *code)
+/* The fastest that the device was seen lately. */
+static double device_best(const struct chooser *chooser)
 {
-    return code->cpu_ns > 0 ? code->in_bytes / code->cpu_ns : code->usual_rate;
+    double best = device_rate(chooser);
+
+    for (unsigned i = 0; i < CHOOSER_WINDOWS; i++)
+        if (chooser->windows[i] > best)
+            best = chooser->windows[i];
+    return best;
+}
+
+/* What the first code makes of the data. */
+static const struct chooser_figures *data_of(const struct chooser *chooser)
+{
+    return chooser->data.cpu_ns > 0 ? &chooser->data : &chooser->codes[0].own;
+}
+
+/* What a processor encodes, bytes a ns, if it does nothing else. */
+static double code_rate(const struct chooser *chooser, const struct chooser_code *code)
+{
+    const struct chooser_figures *data = data_of(chooser);
+
+    return data->in_bytes / data->cpu_ns * code->first.cpu_ns / code->own.cpu_ns;
+}
+
+static double code_gain(const struct chooser *chooser, const struct chooser_code *code)
+{
+    const struct chooser_figures *data = data_of(chooser);
+
+    return data->in_bytes / data->out_bytes * code->first.out_bytes / code->own.out_bytes;
 }
 
 /* The part of a processor that a thread got for it. */
@@ -96,11 +130,6 @@ static double share_of(const struct chooser *chooser)
     if (chooser->share_wall_ns <= 0 || chooser->share_cpu_ns >= chooser->share_wall_ns)
         return 1;
     return chooser->share_cpu_ns / chooser->share_wall_ns;
-}
-
-static double code_gain(const struct chooser_code *code)
-{
-    return code->out_bytes > 0 ? code->in_bytes / code->out_bytes : code->usual_gain;
 }
 
 static double smaller(double a, double b)
@@ -112,7 +141,8 @@ static double smaller(double a, double b)
 static double code_moves(const struct chooser *chooser, const struct chooser_code *code,
                          unsigned workers, double share)
 {
-    return smaller(code_rate(code) * share * workers, device_rate(chooser) * code_gain(code));
+    return smaller(code_rate(chooser, code) * share * workers,
+                   device_rate(chooser) * code_gain(chooser, code));
 }
 
 /* Older figures weigh less. */
@@ -125,12 +155,33 @@ static void halve(double *a, double *b, double *ns, double most_ns)
     }
 }
 
+static void figures_halve(struct chooser_figures *figures)
+{
+    halve(&figures->in_bytes, &figures->out_bytes, &figures->cpu_ns, code_most_ns);
+}
+
+static void windows_look(struct chooser *chooser, double bytes, double ns)
+{
+    chooser->window_bytes += bytes;
+    chooser->window_ns += ns;
+    double full = chooser->window_ns / device_window_ns;
+    if (full < 1)
+        return;
+    for (unsigned i = 0; i < CHOOSER_WINDOWS && i + 1 <= full; i++)
+        chooser->windows[chooser->window_at++ % CHOOSER_WINDOWS] =
+            chooser->window_bytes / chooser->window_ns;
+    chooser->window_bytes = chooser->window_ns = 0;
+}
+
 static void device_look(struct chooser *chooser, const spw_coder_view *view)
 {
     if (view->write_busy_ns_total <= chooser->seen_ns)
         return;
-    chooser->device_bytes += (double)(view->written_bytes_total - chooser->seen_bytes);
-    chooser->device_ns += (double)(view->write_busy_ns_total - chooser->seen_ns);
+    double bytes = (double)(view->written_bytes_total - chooser->seen_bytes);
+    double ns = (double)(view->write_busy_ns_total - chooser->seen_ns);
+    chooser->device_bytes += bytes;
+    chooser->device_ns += ns;
+    windows_look(chooser, bytes, ns);
     chooser->seen_bytes = view->written_bytes_total;
     chooser->seen_ns = view->write_busy_ns_total;
     chooser->device_known_ns = view->now_ns;
@@ -214,10 +265,42 @@ void chooser_encoded(struct chooser *chooser, unsigned number, uint64_t in_bytes
         chooser->suspicion = SUSPICION;
         return;
     }
-    code->in_bytes += (double)in_bytes;
-    code->out_bytes += (double)out_bytes;
-    code->cpu_ns += (double)(cpu_ns > 0 ? cpu_ns : 1);
-    halve(&code->in_bytes, &code->out_bytes, &code->cpu_ns, code_most_ns);
+    /* The first time a code also pays for its memory. */
+    if (code->runs < 2 && code->runs++ == 0)
+        return;
+    struct chooser_figures *data = &chooser->data;
+    data->in_bytes += (double)in_bytes;
+    data->out_bytes += (double)out_bytes * code->first.out_bytes / code->own.out_bytes;
+    data->cpu_ns += (double)(cpu_ns > 0 ? cpu_ns : 1) * code->first.cpu_ns / code->own.cpu_ns;
+    figures_halve(data);
+}
+
+bool chooser_compares(struct chooser *chooser, unsigned number)
+{
+    struct chooser_code *code = &chooser->codes[number - 1];
+    bool compares = code->compare > 0;
+
+    code->compare -= compares;
+    return compares;
+}
+
+void chooser_compared(struct chooser *chooser, unsigned number, const struct chooser_figures *first,
+                      const struct chooser_figures *own)
+{
+    struct chooser_code *code = &chooser->codes[number - 1];
+    double cpu_ns[2] = {first->cpu_ns > 0 ? first->cpu_ns : 1, own->cpu_ns > 0 ? own->cpu_ns : 1};
+
+    if (code->runs == 0 || first->out_bytes <= 0 || own->out_bytes <= 0)
+        return;
+    code->compared_ns += cpu_ns[1];
+    code->first.out_bytes += first->out_bytes;
+    code->first.cpu_ns += cpu_ns[0];
+    code->own.out_bytes += own->out_bytes;
+    code->own.cpu_ns += cpu_ns[1];
+    while (code->own.cpu_ns > code_most_ns) {
+        code->first.out_bytes /= 2, code->first.cpu_ns /= 2;
+        code->own.out_bytes /= 2, code->own.cpu_ns /= 2;
+    }
 }
 
 /* ---- the choice ---- */
@@ -248,7 +331,7 @@ static bool saves_room(const struct chooser *chooser, const spw_coder_view *view
 static unsigned fastest(const struct chooser *chooser, const spw_coder_view *view,
                         enum chooser_why *why)
 {
-    double device = device_rate(chooser), best = 0;
+    double device = device_rate(chooser), fast = device_best(chooser), best = 0;
     unsigned current = chooser->current[0], found = 0;
 
     *why = WHY_FAST;
@@ -257,7 +340,7 @@ static unsigned fastest(const struct chooser *chooser, const spw_coder_view *vie
         double alone = code_moves(chooser, code, view->workers, 1);
         double moves = code_moves(chooser, code, view->workers, share_of(chooser));
 
-        if (code_rate(code) < device)
+        if (code_rate(chooser, code) < fast)
             continue;
         if (!found && *why == WHY_FAST)
             *why = WHY_SMALL;
@@ -274,20 +357,30 @@ static unsigned fastest(const struct chooser *chooser, const spw_coder_view *vie
     return found;
 }
 
-/* A code of which too little is known to leave it out; 0: there is none. Without a code in use only
- * the cheapest one is tried. */
+/* How soon a code should be looked at again. */
+static uint64_t try_again_ns(const struct chooser *chooser, unsigned index)
+{
+    const struct chooser_code *code = &chooser->codes[index];
+
+    if (index == 0)
+        return chooser->data.cpu_ns < code_least_ns ? TRY_SOON_NS : TRY_AGAIN_NS;
+    if (code->runs < 2)
+        return 0;
+    return code->compared_ns < code_least_ns ? COMPARE_NS : TRY_AGAIN_NS;
+}
+
+/* A code of which too little is known; 0: there is none. Without a code in use only the first one
+ * is tried: with one, all others are compared with it. */
 static unsigned to_try(const struct chooser *chooser, const spw_coder_view *view, unsigned found)
 {
-    double device = device_rate(chooser);
-    unsigned most = found > 0 ? chooser->count : 1;
+    double fast = device_best(chooser);
 
-    for (unsigned i = 0; i < most && i < chooser->count; i++) {
-        const struct chooser_code *code = &chooser->codes[i];
-        bool may = found == 0 || code_rate(code) >= device, soon = code->cpu_ns < code_least_ns;
-        if (i + 1 != found && may &&
-            code_is_due(code, view->now_ns, soon ? TRY_SOON_NS : TRY_AGAIN_NS))
+    if (found == 0)
+        return code_is_due(&chooser->codes[0], view->now_ns, try_again_ns(chooser, 0));
+    for (unsigned i = 1; i < chooser->count; i++)
+        if (code_rate(chooser, &chooser->codes[i]) >= fast &&
+            code_is_due(&chooser->codes[i], view->now_ns, try_again_ns(chooser, i)))
             return i + 1;
-    }
     return 0;
 }
 
@@ -447,13 +540,13 @@ static void tell_room(const struct chooser *chooser, const spw_coder_view *view,
 
     if (chooser->mode == COMPRESS_ROOM) {
         snprintf(out, capacity, "told to save room, %s makes %.1f x", name_of(chooser, code),
-                 code_gain(&chooser->codes[code - 1]));
+                 code_gain(chooser, &chooser->codes[code - 1]));
         return;
     }
     units_format_bytes(view->stored_bytes & ~(MIB - 1), stored, sizeof(stored));
     units_format_bytes(view->capacity_bytes & ~(MIB - 1), whole, sizeof(whole));
     snprintf(out, capacity, "the %s tier holds %s of %s: room is scarce, %s makes %.1f x", tier,
-             stored, whole, name_of(chooser, code), code_gain(&chooser->codes[code - 1]));
+             stored, whole, name_of(chooser, code), code_gain(chooser, &chooser->codes[code - 1]));
 }
 
 static void tell_speed(const struct chooser *chooser, const spw_coder_view *view,
@@ -464,17 +557,17 @@ static void tell_speed(const struct chooser *chooser, const spw_coder_view *view
     char device[16], rate[16];
 
     rate_text(device_rate(chooser), device);
-    rate_text(code_rate(known), rate);
+    rate_text(code_rate(chooser, known), rate);
     if (verdict->why == WHY_SPEED)
         snprintf(out, capacity,
                  "the disk writes at %s, %s makes %.1f x at %s on each of %u threads", device,
-                 known->name, code_gain(known), rate, view->workers);
+                 known->name, code_gain(chooser, known), rate, view->workers);
     else if (verdict->why == WHY_FAST)
         snprintf(out, capacity, "the disk writes at %s, a processor makes %s at %s", device,
                  known->name, rate);
     else
         snprintf(out, capacity, "the disk writes at %s, %s makes %.1f x at %s: not worth it",
-                 device, known->name, code_gain(known), rate);
+                 device, known->name, code_gain(chooser, known), rate);
 }
 
 static void tell(struct chooser *chooser, const spw_coder_view *view, const struct verdict *verdict,
@@ -488,7 +581,7 @@ static void tell(struct chooser *chooser, const spw_coder_view *view, const stru
         (verdict->why == WHY_DATA && chooser->misses <= MISSES_FREE) ||
         (told->code == verdict->code && told->why == verdict->why))
         return;
-    if (verdict->code > 0 && chooser->codes[verdict->code - 1].cpu_ns <= 0)
+    if (verdict->code > 0 && chooser->data.cpu_ns <= 0)
         return; /* with what it really makes, as soon as that is known */
     *told = (struct chooser_told){verdict->code, verdict->why};
     choice->action = name_of(chooser, verdict->code);
@@ -534,6 +627,15 @@ static unsigned skip_runs(const spw_coder_view *view, uint64_t skip_bytes)
     return (unsigned)(runs < SKIP_RUNS_MAX ? runs : SKIP_RUNS_MAX);
 }
 
+static void code_gets(struct chooser_code *code, const spw_coder_view *view, unsigned number,
+                      enum chooser_why why)
+{
+    if (number > 1 && why != WHY_MEASURE)
+        return;
+    code->tried_ns = view->now_ns > 0 ? view->now_ns : 1;
+    code->compare += number > 1;
+}
+
 void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sample_gain,
                   spw_coder_choice *choice)
 {
@@ -542,7 +644,7 @@ void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sa
     room_look(chooser, view);
     struct verdict verdict = decide(chooser, view, sample_gain);
     if (verdict.code > 0)
-        chooser->codes[verdict.code - 1].tried_ns = view->now_ns > 0 ? view->now_ns : 1;
+        code_gets(&chooser->codes[verdict.code - 1], view, verdict.code, verdict.why);
     else
         choice->skip_runs = skip_runs(view, verdict.skip_bytes);
     choice->code = verdict.code;

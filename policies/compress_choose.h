@@ -8,10 +8,11 @@
  * smaller c makes things). The cheapest code that is not clearly beaten wins, and none where a
  * processor encodes slower than the device writes: that would cost the service more than it gains.
  *
- * Everything is measured on real runs: the device while it had several writes to do, each code on
- * the runs that it got, and how much of a processor there is to be had for that. A code that was
- * not measured for a while gets one run now and then; so does the device, without any code, where
- * nothing else shows what it can do.
+ * Everything is measured on real runs: the device while it had several writes to do, the codes on
+ * the runs that they got, and how much of a processor there is to be had for that. Codes are
+ * compared on the same bytes, since one run may get ten times as small as the next: now and then
+ * the first code encodes a run that another gets. So is the device looked at, without any code,
+ * where nothing else shows what it can do.
  */
 #ifndef SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
 #define SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
@@ -22,15 +23,22 @@
 #include "../lib/compress_text.h"
 #include "spillway/coder.h"
 
-enum { CHOOSER_CODES = 5, CHOOSER_NAME = 12 };
+enum { CHOOSER_CODES = 5, CHOOSER_NAME = 12, CHOOSER_WINDOWS = 4 };
+
+/* What a code, or several, made of some bytes, and how long a processor took for it. */
+struct chooser_figures {
+    double in_bytes, out_bytes, cpu_ns;
+};
 
 /* What is known of a code; older figures weigh less and less. */
 struct chooser_code {
     char name[CHOOSER_NAME];
-    /* As long as nothing was measured: bytes a ns of one processor, and how much smaller. */
-    double usual_rate, usual_gain;
-    double in_bytes, out_bytes, cpu_ns;
-    uint64_t tried_ns; /* when it last got a run; 0: never */
+    /* What the first code and this one made of the same bytes; begins with what is usual. */
+    struct chooser_figures first, own;
+    double compared_ns; /* of a processor, on real runs */
+    uint64_t tried_ns;  /* when it was last compared; the first: when it last got a run; 0: never */
+    unsigned runs;      /* so many got it, at most 2 are counted */
+    unsigned compare;   /* so many of the next are compared */
 };
 
 /* What led to a choice. */
@@ -60,6 +68,9 @@ struct chooser {
     /* The device. */
     uint64_t seen_bytes, seen_ns; /* of the view's totals */
     double device_bytes, device_ns;
+    double window_bytes, window_ns;     /* the same, of the present window */
+    double windows[CHOOSER_WINDOWS];    /* bytes a ns of the last ones, in turns; 0: none yet */
+    unsigned window_at;                 /* the next */
     uint64_t device_known_ns;           /* when something was last learnt of it */
     uint64_t look_after_ns, look_at_ns; /* the pause before it is looked at without a code */
     uint64_t skip_bytes;                /* for which "none" holds */
@@ -71,8 +82,9 @@ struct chooser {
     bool looking;     /* what goes out now has no code, so that the device is seen */
     double settle_ns; /* what comes next belongs to the choice before */
     uint64_t vain_until_ns,
-        vain_ns;       /* encoding is not tried again before; how long, the next time */
-    uint64_t since_ns; /* when the code in use was taken first */
+        vain_ns;                 /* encoding is not tried again before; how long, the next time */
+    uint64_t since_ns;           /* when the code in use was taken first */
+    struct chooser_figures data; /* what the first code makes, or would make, of the last runs */
     /* What encoding took, on the processor and by the clock: others may want the processors too. */
     double share_cpu_ns, share_wall_ns;
     /* The data. */
@@ -97,6 +109,13 @@ bool chooser_wants_sample(const struct chooser *chooser, const spw_coder_view *v
 /* Picks a code for a run. `sample_gain`: how much smaller its sample got; 0: there is none. */
 void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sample_gain,
                   spw_coder_choice *choice);
+
+/* Whether the run that is about to be encoded should be encoded by the first code too, before. */
+bool chooser_compares(struct chooser *chooser, unsigned code);
+
+/* What both made of it, `own` being the code's. */
+void chooser_compared(struct chooser *chooser, unsigned code, const struct chooser_figures *first,
+                      const struct chooser_figures *own);
 
 /* What encoding a run came to; `out_bytes` 0: it did not get small enough. */
 void chooser_encoded(struct chooser *chooser, unsigned code, uint64_t in_bytes, uint64_t out_bytes,

@@ -92,9 +92,8 @@ static bool skip_one(struct coding *coding)
 bool coding_asks(struct spw_pool *pool, const struct run *run)
 {
     struct coding *coding = &pool->coding;
-    uint64_t bytes = run_total_bytes(run);
-    return atomic_load(&coding->coder) && bytes >= CODED_MIN_BYTES && bytes <= RUN_MAX_BYTES &&
-           !skip_one(coding);
+    return atomic_load(&coding->coder) && run->bytes >= CODED_MIN_BYTES &&
+           run_total_bytes(run) <= RUN_MAX_BYTES && !skip_one(coding);
 }
 
 bool coding_wants_adopted(struct spw_pool *pool)

@@ -20,8 +20,9 @@ struct run;
 /* Smaller runs are stored as they are: a page is the least that is saved. */
 #define CODED_MIN_BYTES ((uint64_t)16 << 10)
 
-/* Of a run, for its coder to try. */
-enum { SAMPLE_MOST_BYTES = 16 << 10, SAMPLE_LEAST_BYTES = 4 << 10 };
+/* Of a run, for its coder to try: from so many places of it. */
+enum { SAMPLE_MOST_BYTES = 16 << 10, SAMPLE_LEAST_BYTES = 4 << 10, SAMPLE_PARTS = 4 };
+_Static_assert(CODED_MIN_BYTES >= SAMPLE_LEAST_BYTES, "each run has that much");
 
 /*
  * How fast the device is, as far as it shows: runs on their way to it, and what it does while it

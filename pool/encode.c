@@ -41,33 +41,59 @@ static const unsigned char *whole_chunk(const struct flight *flight)
     return own ? own : spw_chunks_peek(&flight->chunks)->data;
 }
 
-/* Copies the first chunks together. Returns the bytes. */
-static size_t sample_gather(const struct flight *flight, unsigned char *to, size_t most)
+/* Parts from the middle of each of as many stretches of a run: what it holds may differ. */
+struct sample {
+    unsigned char *to;
+    uint64_t stride;
+    size_t part, len;
+};
+
+static uint64_t sample_offset(const struct sample *sample, size_t at)
 {
+    size_t part = sample->part;
+    return at / part * sample->stride + (sample->stride - part) / 2 + at % part;
+}
+
+/* Copies what of the sample lies in a chunk that begins at `begin` of the run. Returns how much of
+ * it is there then. */
+static size_t sample_take(const struct sample *sample, uint64_t begin, const unsigned char *data,
+                          uint64_t len, size_t at)
+{
+    for (uint64_t from; at < sample->len && (from = sample_offset(sample, at)) < begin + len;) {
+        size_t step = least(sample->part - at % sample->part, (size_t)(begin + len - from));
+        memcpy(sample->to + at, data + (from - begin), step);
+        at += step;
+    }
+    return at;
+}
+
+static void sample_gather(const struct flight *flight, const struct sample *sample)
+{
+    uint64_t begin = 0;
     size_t at = 0;
     spw_chunks_iter iter = spw_chunks_begin(&flight->chunks);
     const spw_bytes *bytes;
-    while (at < most && (bytes = spw_chunks_next(&iter))) {
-        size_t len = least(bytes->len, most - at);
-        memcpy(to + at, bytes->data, len);
-        at += len;
+    while (at < sample->len && (bytes = spw_chunks_next(&iter))) {
+        at = sample_take(sample, begin, bytes->data, bytes->len, at);
+        begin += bytes->len;
     }
-    return at;
 }
 
 static uint8_t encode_ask(struct flight *flight)
 {
     const struct run *run = flight->run;
-    unsigned char gathered[SAMPLE_MOST_BYTES];
-    size_t most = least((size_t)run->bytes / 16, SAMPLE_MOST_BYTES);
-    if (most < SAMPLE_LEAST_BYTES)
-        most = least((size_t)run->bytes, SAMPLE_LEAST_BYTES);
-    const unsigned char *sample = gathered;
+    unsigned char bytes[SAMPLE_MOST_BYTES];
+    size_t len = least((size_t)run->bytes / 16, SAMPLE_MOST_BYTES);
+    if (len < SAMPLE_LEAST_BYTES)
+        len = SAMPLE_LEAST_BYTES; /* a run has more, see coding_asks() */
+    struct sample sample = {
+        .to = bytes, .stride = run->bytes / SAMPLE_PARTS, .part = len / SAMPLE_PARTS};
+    sample.len = sample.part * SAMPLE_PARTS;
     if (run->count == 1)
-        sample = whole_chunk(flight) + (run->bytes - most) / 2;
+        sample_take(&sample, 0, whole_chunk(flight), run->bytes, 0);
     else
-        most = sample_gather(flight, gathered, most);
-    return coding_choose(run->pool, run, sample, most);
+        sample_gather(flight, &sample);
+    return coding_choose(run->pool, run, bytes, sample.len);
 }
 
 /* ---- encoding ---- */

@@ -38,11 +38,11 @@ static void vault_choose(spw_coder *coder, const spw_coder_view *view, spw_coder
 {
     struct vault *vault = vault_of(coder);
     pass_gate(vault, VAULT_CHOOSE);
-    volatile unsigned char sum = 0;
-    for (size_t i = 0; i < view->sample_bytes; i++) /* all of it can be read */
-        sum = (unsigned char)(sum + ((const unsigned char *)view->sample)[i]);
+    cr_assert(view->sample_bytes > 0 && view->sample_bytes <= sizeof(vault->sample));
     pthread_mutex_lock(&vault->lock);
     vault->seen = *view;
+    vault->seen.sample = NULL;
+    memcpy(vault->sample, view->sample, view->sample_bytes);
     pthread_mutex_unlock(&vault->lock);
     choice->code = atomic_load(&vault->code);
     choice->skip_runs = choice->code ? 0 : atomic_load(&vault->skip);

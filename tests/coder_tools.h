@@ -35,7 +35,8 @@ struct vault {
     pthread_cond_t changed;
     bool shut[VAULT_CALLS];
     unsigned waiting[VAULT_CALLS];
-    spw_coder_view seen; /* the last one */
+    spw_coder_view seen; /* the last one, without its sample */
+    unsigned char sample[1 << 14];
     unsigned char *copies[VAULT_RUNS_MAX];
     size_t copy_bytes[VAULT_RUNS_MAX], written_bytes[VAULT_RUNS_MAX];
     unsigned count;

@@ -164,6 +164,53 @@ Test(coder, what_it_is_told)
     scene_close(&scene);
 }
 
+/* From all over the run, whatever the chunks that it consists of. */
+Test(coder, what_it_is_given_to_try)
+{
+    static const struct {
+        size_t count, len;
+    } kinds[] = {{1, 600 * KIB}, {300, 1000}, {5, 100 * KIB + 1}, {20000, 1}, {4100, 4}};
+    struct scene scene;
+    scene_open(&scene, disk_threads, 1);
+    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        uint64_t bytes = kinds[i].count * kinds[i].len;
+        cr_assert_eq(hand_spill(&scene.hand, stream_chunks(0, kinds[i].count, kinds[i].len)), 1);
+        bed_quiet(&scene.hand.bed);
+        size_t len = scene.vault->seen.sample_bytes, part = len / SAMPLE_PARTS;
+        cr_assert_eq(scene.vault->seen.run_bytes,
+                     bytes + (kinds[i].count > 1) * kinds[i].count * 4);
+        cr_assert_geq(len, SAMPLE_LEAST_BYTES);
+        for (size_t k = 0; k < len; k++) {
+            uint64_t stride = bytes / SAMPLE_PARTS;
+            uint64_t at = k / part * stride + (stride - part) / 2 + k % part;
+            cr_assert_eq(scene.vault->sample[k], stream_byte(at), "kind %u, byte %zu", i, k);
+        }
+        spw_chunks chunks;
+        cr_assert_eq(fetch(scene.hand.handles[i], 0, &chunks), 0);
+        cr_assert(chunks_are(&chunks, 0, kinds[i].count, kinds[i].len));
+    }
+    scene_close(&scene);
+}
+
+/* Thousands of empty entries: their lengths alone would be worth a look. */
+Test(coder, without_bytes_there_is_nothing_to_try)
+{
+    enum { COUNT = 20000, LAST = 2 };
+    struct scene scene;
+    scene_open(&scene, disk_threads, 1);
+    spw_chunks chunks = stream_chunks(0, COUNT, 0);
+    spw_bytes last = stream_piece(0, LAST);
+    cr_assert_eq(spw_chunks_push(&chunks, &last, &fault_allocator), 0);
+    cr_assert_eq(hand_spill(&scene.hand, chunks), 1);
+    bed_quiet(&scene.hand.bed);
+    cr_assert_eq(atomic_load(&scene.vault->calls[VAULT_CHOOSE]), 0);
+    cr_assert_eq(fetch(scene.hand.handles[0], 0, &chunks), 0);
+    cr_assert_eq(chunks.count, COUNT + 1);
+    cr_assert_eq(chunks.bytes, LAST);
+    spw_chunks_clear(&chunks);
+    scene_close(&scene);
+}
+
 /* ---- what is stored as it is ---- */
 
 Test(coder, what_it_does_not_want_is_stored_as_it_is)

@@ -34,8 +34,9 @@ struct sim {
     double coded_most;        /* what goes out with a code at most, for reasons that nobody sees */
     double rates[CODES];      /* of one processor */
     double gains[CODES];      /* 1: the data does not get smaller */
+    const double *uneven;     /* gains of one run after the other are so many times that; or NULL */
     double now_ns, encode_ns; /* time that went by, and what encoding and sampling took */
-    uint64_t stored, runs[CODES + 1], samples, skip, asked;
+    uint64_t stored, runs[CODES + 1], samples, skip, asked, compared;
     char action[16], reason[160];
     unsigned told;
 };
@@ -63,9 +64,13 @@ static void sim_open(struct sim *sim, enum compress_mode mode, double device)
                                  .workers = 1};
 }
 
+enum { UNEVEN = 16 };
+
 static double gain_of(const struct sim *sim, unsigned code)
 {
-    return code > 0 ? sim->gains[code - 1] : 1;
+    uint64_t run = sim->runs[0] + sim->runs[1] + sim->runs[2] + sim->runs[3];
+    double times = sim->uneven ? sim->uneven[run % UNEVEN] : 1;
+    return code > 0 ? sim->gains[code - 1] * times : 1;
 }
 
 /* Asks for a code as a pool would. */
@@ -104,6 +109,13 @@ static void sim_run(struct sim *sim, double writer)
     if (code > 0) {
         encode_ns = bytes / sim->rates[code - 1] / sim->share;
         bool small = gain > 1.05;
+        if (chooser_compares(&sim->chooser, code)) {
+            struct chooser_figures first = {bytes, bytes / gain_of(sim, 1), bytes / sim->rates[0]};
+            struct chooser_figures own = {bytes, bytes / gain, bytes / sim->rates[code - 1]};
+            chooser_compared(&sim->chooser, code, &first, &own);
+            encode_ns += first.cpu_ns / sim->share;
+            sim->compared++;
+        }
         chooser_encoded(&sim->chooser, code, sim->view.run_bytes,
                         small ? (uint64_t)(bytes / gain) : 0, (uint64_t)(encode_ns * sim->share),
                         (uint64_t)encode_ns);
@@ -261,6 +273,80 @@ Test(compress, what_brings_nothing_is_left_alone)
     sim.coded_most = 100;
     sim_runs(&sim, 10000, quick_writer);
     cr_assert_str_neq(sim.action, "none");
+}
+
+/* ---- noise ---- */
+
+/* One run gets ten times as small as the next: codes that are measured on different ones would be
+ * compared by luck. */
+Test(compress, codes_are_compared_on_the_same_bytes)
+{
+    static const double uneven[UNEVEN] = {3,   0.6, 0.6, 0.6, 2, 0.6, 4,   0.6,
+                                          0.6, 0.6, 0.6, 3,   1, 0.6, 0.6, 0.6};
+    for (unsigned begin = 0; begin < UNEVEN; begin++) {
+        struct sim sim;
+        double turned[UNEVEN];
+        for (unsigned i = 0; i < UNEVEN; i++)
+            turned[i] = uneven[(i + begin) % UNEVEN];
+        sim_open(&sim, COMPRESS_AUTO, 0.2);
+        sim.uneven = turned;
+        sim_runs(&sim, 512, quick_writer);
+        uint64_t before = sim.runs[2];
+        sim_runs(&sim, 512, quick_writer);
+        cr_assert_geq(sim.runs[2] - before, 460, "from %u: %llu, %llu, %llu", begin,
+                      (unsigned long long)sim.runs[1], (unsigned long long)sim.runs[2],
+                      (unsigned long long)sim.runs[3]);
+    }
+}
+
+/* A service's first MiB go out as they are; the next ones have a code. */
+Test(compress, a_code_is_chosen_soon)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim_runs(&sim, 12, quick_writer); /* 24 MiB */
+    cr_assert_leq(sim.runs[0], 6);
+    double rate = sim_runs(&sim, 100, quick_writer);
+    cr_assert(rate > 0.4, "%.3f", rate);
+}
+
+/* Stalls of the machine make a fast device look slow for a moment: half a second of them in each
+ * two, and the device is at a fifth of its rate. No code is in use meanwhile. */
+Test(compress, stalls_do_not_make_a_fast_device_a_slow_one)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 1.9);
+    sim_runs(&sim, 512, quick_writer);
+    for (unsigned i = 0; i < 20; i++) {
+        double until_ns = sim.now_ns + (i % 2 == 0 ? 0.5e9 : 1.5e9);
+        sim.device = i % 2 == 0 ? 0.38 : 1.9;
+        while (sim.now_ns < until_ns)
+            sim_run(&sim, quick_writer);
+    }
+    cr_assert_eq(sim.runs[2] + sim.runs[3], 0);
+    uint64_t all = sim.runs[0] + sim.runs[1];
+    cr_assert_lt(sim.runs[1], all / 100, "%llu of %llu", (unsigned long long)sim.runs[1],
+                 (unsigned long long)all);
+    cr_assert_str_eq(sim.action, "none");
+}
+
+/* Somebody else wants the processors for a second: encoding is given up, and taken up again soon.
+ */
+Test(compress, what_was_given_up_in_a_bad_moment_comes_back)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim_runs(&sim, 1024, quick_writer);
+    cr_assert_str_eq(sim.action, "middle");
+    sim.share = 0.15;
+    for (double end_ns = sim.now_ns + 1e9; sim.now_ns < end_ns;)
+        sim_run(&sim, quick_writer);
+    sim.share = 1;
+    double start_ns = sim.now_ns;
+    while (sim_runs(&sim, 32, quick_writer) < 0.35 && sim.now_ns - start_ns < 100 * (double)S)
+        continue;
+    cr_assert(sim.now_ns - start_ns < 3.5 * (double)S, "after %.1f s",
+              (sim.now_ns - start_ns) / (double)S);
 }
 
 /* ---- room ---- */

@@ -316,9 +316,10 @@ struct course {
     const char *engine, *budget, *memory_tier;
     unsigned queues;
     size_t chunk_bytes, capacity;
-    uint64_t bytes; /* of each queue */
-    bool slabs;     /* chunks lie in the pool's slabs */
-    bool behind;    /* the reader follows a writer that is some way ahead */
+    uint64_t bytes;      /* of each queue */
+    uint64_t least_runs; /* are fetched */
+    bool slabs;          /* chunks lie in the pool's slabs */
+    bool behind;         /* the reader follows a writer that is some way ahead */
 };
 
 struct lane_of_course {
@@ -421,7 +422,7 @@ static void course_run(const struct course *course)
     }
     spw_stats stats = bed_quiet(&bed);
     uint64_t fetched = stats.fetched_runs_total;
-    cr_assert_geq(fetched, 100);
+    cr_assert_geq(fetched, course->least_runs);
     cr_assert_geq(100 * stats.on_time_runs_total, 99 * fetched, "%llu of %llu were late",
                   (unsigned long long)stats.late_runs_total, (unsigned long long)fetched);
     cr_assert_eq(stats.on_time_runs_total + stats.late_runs_total, fetched);
@@ -436,12 +437,14 @@ static const char *const engines[] = {"threads", "io_uring"};
 /* The same on both engines, with few and with many entries taken at a time. */
 static void course_all(struct course course)
 {
+    static const size_t capacities[] = {8, 1, DRAINED_MAX};
     const char *under = getenv("SPILLWAY_TEST_UNDER");
-    if (under && strcmp(under, "thread") == 0)
-        test_skip("a device is not faster than a reader there");
-    static const size_t capacities[] = {1, 8, DRAINED_MAX};
+    bool slow = under && strcmp(under, "thread") == 0;
+    course.least_runs = slow ? 15 : 100;
+    if (slow) /* each byte that a test fills or compares takes tens of ns there */
+        course.bytes /= 4;
     for (unsigned i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
-        for (unsigned k = 0; k < sizeof(capacities) / sizeof(capacities[0]); k++) {
+        for (unsigned k = 0; k < (slow ? 1 : sizeof(capacities) / sizeof(capacities[0])); k++) {
             course.engine = engines[i];
             course.capacity = capacities[k];
             course_run(&course);

@@ -26,7 +26,7 @@ typedef struct spw_coder_view {
     uint64_t now_ns;     /**< CLOCK_MONOTONIC */
     int to_memory;       /**< 1: the run goes to the memory tier, 0: to disk */
     uint64_t run_bytes;  /**< of this run */
-    const void *sample;  /**< some of them, from the middle; valid during the call */
+    const void *sample;  /**< some of them, from all over it; valid during the call */
     size_t sample_bytes; /**< at least 1 */
     uint64_t budget_bytes;
     uint64_t stored_bytes; /**< what that tier holds, of the next */
