@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pages.h"
 #include "run.h"
 
 /* A frame saves an eighth at least, or is not worth its decoding. */
@@ -102,8 +103,11 @@ static uint8_t encode_ask(struct flight *flight)
 static const unsigned char *encode_input(struct flight *flight)
 {
     struct lane *lane = flight->pieces.starter;
-    if (flight->run->count == 1)
-        return whole_chunk(flight);
+    if (flight->run->count == 1) {
+        const unsigned char *chunk = whole_chunk(flight);
+        pages_expect(flight->pieces.pool->os, chunk, (size_t)flight->run->bytes);
+        return chunk;
+    }
     if (!lane->staging && staging_open(flight, lane, CLAIM_FORCE))
         return NULL;
     gather_piece(flight, run_piece(flight->run, 0), lane->staging->base);

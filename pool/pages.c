@@ -64,6 +64,17 @@ int pages_map(const struct os *os, size_t bytes, unsigned char **out)
     return 0;
 }
 
+/* A touch brings in about half of it by itself. */
+#define EXPECT_MIN_BYTES ((size_t)64 << 10)
+#define PAGE_BYTES       ((uintptr_t)4096) /* the smallest; where they are larger it is refused */
+
+void pages_expect(const struct os *os, const void *start, size_t bytes)
+{
+    uintptr_t from = (uintptr_t)start & ~(PAGE_BYTES - 1);
+    if (bytes >= EXPECT_MIN_BYTES)
+        os->advise((void *)from, (uintptr_t)start + bytes - from, MADV_WILLNEED);
+}
+
 void pages_unmap(const struct os *os, unsigned char *pages, size_t bytes)
 {
     os->unmap(pages, bytes);

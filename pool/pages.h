@@ -17,4 +17,11 @@
 int pages_map(const struct os *os, size_t bytes, unsigned char **out);
 void pages_unmap(const struct os *os, unsigned char *pages, size_t bytes);
 
+/*
+ * Whoever is about to read this memory tells the kernel: what it has swapped out of it comes in all
+ * at once, where each touch would wait for a few pages. Only a hint; any memory, whole pages or
+ * not.
+ */
+void pages_expect(const struct os *os, const void *start, size_t bytes);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "../lib/alloc.h"
 #include "checksum.h"
+#include "pages.h"
 #include "run.h"
 #include "segment.h"
 
@@ -58,6 +59,7 @@ void gather_piece(struct flight *flight, struct piece piece, unsigned char *to)
         const unsigned char *from = spw_chunks_peek(&flight->chunks)->data;
         filled -= piece.offset;
         filled = copied = filled < piece.len ? filled : piece.len;
+        pages_expect(run->pool->os, from + piece.offset, filled);
         memcpy(to, from + piece.offset, filled);
     }
     memset(to + filled, 0, piece.len - filled);
@@ -248,6 +250,8 @@ static int store_ready(struct pieces *pieces, struct lane *lane)
     unsigned char *data = flight->region ? flight->region + piece.offset : lane->staging->base;
     if (!flight->region)
         gather_piece(flight, piece, data);
+    else if (flight->direct)
+        pages_expect(pieces->pool->os, data, piece.len);
     atomic_fetch_add(&flight->checksum, run_piece_checksum(run, lane->index, data));
     struct job *job = &lane->job;
     job->file = extent->dir;

@@ -137,3 +137,24 @@ Test(pages, large_ones_are_on_huge_pages)
     cr_assert_geq(huge_kib_at(pages), HUGE / 1024);
     pages_unmap(&fault_os, pages, ODD);
 }
+
+/* Whole pages, of what is worth a call; what the kernel makes of it does not matter. */
+Test(pages, what_is_about_to_be_read_is_told)
+{
+    unsigned char *pages;
+    cr_assert_eq(pages_map(&fault_os, HUGE, &pages), 0);
+    memset(pages, 7, HUGE);
+    pages_expect(&fault_os, pages + PAGE + 17, HUGE / 2);
+    struct fault_args last = fault_last(FAULT_ADVISE);
+    cr_assert_eq(last.argument, MADV_WILLNEED);
+    cr_assert_eq(last.start, pages + PAGE);
+    cr_assert_eq(last.len, HUGE / 2 + 17);
+    uint64_t calls = fault_calls(FAULT_ADVISE);
+    pages_expect(&fault_os, pages, PAGE);
+    cr_assert_eq(fault_calls(FAULT_ADVISE), calls, "little comes in by itself");
+    fault_fail_when(FAULT_ADVISE, MADV_WILLNEED, 0, FAULT_ALWAYS, -ENOMEM);
+    pages_expect(&fault_os, pages, HUGE);
+    cr_assert_eq(fault_calls(FAULT_ADVISE), calls + 1);
+    cr_assert_eq(pages[HUGE - 1], 7);
+    pages_unmap(&fault_os, pages, HUGE);
+}

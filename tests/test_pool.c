@@ -2,6 +2,7 @@
 /* Runs by hand: fetch, drop, prefetch and wake-ups in every state of a run's life. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "harness.h"
 #include "pool_tools.h"
@@ -892,6 +893,31 @@ Test(pool, slabs_are_written_without_a_copy)
     cr_assert_eq(stats.copied_bytes_total, 0);
     cr_assert_eq(stats.direct_bytes_total, 300001 + 3 * MIB);
     cr_assert_eq(stats.spilled_bytes_total, stats.direct_bytes_total);
+    drop_all(&hand);
+    hand_close(&hand);
+}
+
+/* Pages that were swapped out come in at once, not a few at each touch; without the hint too. */
+Test(pool, pages_that_are_written_are_asked_for_first)
+{
+    struct hand hand;
+    hand_open(&hand, on_disk, 1);
+    for (unsigned refused = 0; refused < 2; refused++) {
+        if (refused)
+            fault_fail_when(FAULT_ADVISE, MADV_WILLNEED, 0, FAULT_ALWAYS, -ENOMEM);
+        hand_spill(&hand, slab_chunk(hand.bed.pool, 0, MIB, 0));
+        wait_state(hand.handles[2 * refused], RUN_STORED);
+        struct fault_args last = fault_last(FAULT_ADVISE);
+        cr_assert_eq(last.argument, MADV_WILLNEED);
+        cr_assert_geq(last.len, MIB, "its own pages");
+        hand_spill(&hand, stream_chunks(0, 1, 300001));
+        wait_state(hand.handles[2 * refused + 1], RUN_STORED);
+        last = fault_last(FAULT_ADVISE);
+        cr_assert_eq(last.argument, MADV_WILLNEED);
+        cr_assert_geq(last.len, 300001, "what is copied");
+        cr_assert_lt(last.len, MIB);
+    }
+    bed_quiet(&hand.bed);
     drop_all(&hand);
     hand_close(&hand);
 }

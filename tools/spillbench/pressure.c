@@ -62,7 +62,7 @@ struct outcome {
 struct bench {
     struct pressure_plan plan;
     struct outcome outcomes[RIVAL_COUNT];
-    struct pressure_verdict worst; /* of all rounds */
+    struct pressure_verdict worst, last; /* of all rounds, and of the last one */
     bool judged;
 };
 
@@ -114,12 +114,15 @@ static void judge(struct bench *bench, const struct pressure_record *record)
     struct pressure_verdict now = pressure_judge(&bench->plan, record);
     struct pressure_verdict *worst = &bench->worst;
 
+    bench->last = now;
     if (!bench->judged) {
         *worst = now;
         bench->judged = true;
         return;
     }
     worst->lowered = now.lowered < worst->lowered ? now.lowered : worst->lowered;
+    if (now.event_s > worst->event_s)
+        worst->gap_s = now.gap_s;
     worst->event_s = highest(worst->event_s, now.event_s);
     worst->stall_s = highest(worst->stall_s, now.stall_s);
     worst->whole_s = now.whole_s < 0 ? now.whole_s : highest(worst->whole_s, now.whole_s);
@@ -300,6 +303,31 @@ static void decision_rows(const struct pressure_record *record, struct report *r
     }
 }
 
+/* What took the time of each answer. */
+static void answer_rows(const struct pressure_verdict *verdict, struct report *report)
+{
+    static const char *const columns[] = {"event", "decided", "fits", "longest_stop"};
+    static const enum unit units[] = {UNIT_SECONDS, UNIT_SECONDS, UNIT_SECONDS, UNIT_SECONDS};
+    struct table *table =
+        report_table(report, "answers",
+                     "Word of pressure; the decision and when the use fitted, after that; and how "
+                     "long the process was stopped at a time meanwhile; last round",
+                     COUNT(columns), columns, units);
+
+    for (unsigned i = 0; i < verdict->answer_count; i++) {
+        const struct pressure_answer *answer = &verdict->answers[i];
+
+        row_begin(table);
+        cell_number(table, answer->event_s);
+        cell_number(table, answer->decided_s - answer->event_s);
+        if (answer->fits_s < 0)
+            cell_none(table);
+        else
+            cell_number(table, answer->fits_s - answer->event_s);
+        cell_number(table, answer->gap_s);
+    }
+}
+
 /* The share of the last seconds in which some task waited, in percent. */
 static double waited_share(const struct pressure_record *record, unsigned at)
 {
@@ -348,6 +376,8 @@ static void tell(const struct bench *bench, struct report *report)
     run_rows(bench, report);
     check_rows(bench, report);
     ratio_rows(bench, report);
+    if (bench->judged)
+        answer_rows(&bench->last, report);
     if (bench->outcomes[RIVAL_POLICY].record)
         decision_rows(bench->outcomes[RIVAL_POLICY].record, report);
     for (int i = 0; i < RIVAL_COUNT; i++)

@@ -106,6 +106,17 @@ void pressure_watch_end(struct pressure_watcher *watcher);
 
 /* ---- what comes of it ---- */
 
+/* One lowering of the budget. */
+struct pressure_answer {
+    double event_s;   /* the kernel's word of it */
+    double decided_s; /* the budget was lowered */
+    double fits_s;    /* the use fitted; negative: never */
+    double gap_s;     /* meanwhile, the longest time in which a thread of this process that has next
+                         to nothing to do could not do it: it waited for a core, or for memory */
+};
+
+enum { ANSWERS_MAX = 64 };
+
 /* How the policy did; negative: it did not come to that. */
 struct pressure_verdict {
     unsigned lowered;      /* times */
@@ -114,6 +125,9 @@ struct pressure_verdict {
     double whole_s;        /* from when the hog was gone until the budget was whole */
     double resident_share; /* the least resident size under pressure, of that before it */
     unsigned turns;        /* times that the budget changed its direction */
+    double gap_s;          /* of the answer that took longest */
+    unsigned answer_count;
+    struct pressure_answer answers[ANSWERS_MAX];
 };
 
 struct pressure_verdict pressure_judge(const struct pressure_plan *plan,

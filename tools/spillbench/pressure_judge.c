@@ -11,6 +11,8 @@ enum { FULL_PARTS = 32 };
 #define SHOWN_S 2.0
 enum { CALM_US = 50000 };
 
+#define NEVER_S 1e9
+
 /* The first moment at or after `from_s` with a use of at most so much; negative: none. */
 static double fits_at(const struct pressure_record *record, double from_s, uint64_t bytes)
 {
@@ -78,18 +80,50 @@ static void most(double *value, double other)
         *value = other;
 }
 
+/* The longest time between two moments; until `to_s`, from the last one before `from_s` on. */
+static double longest_gap(const struct pressure_record *record, double from_s, double to_s)
+{
+    double gap_s = 0;
+
+    for (unsigned i = 1; i < record->moment_count; i++) {
+        double now_s = record->moments[i].at_s, before_s = record->moments[i - 1].at_s;
+
+        if (now_s >= from_s && before_s <= to_s)
+            most(&gap_s, now_s - before_s);
+    }
+    return gap_s;
+}
+
+static struct pressure_answer answer_to(const struct pressure_record *record,
+                                        const struct pressure_decision *decision)
+{
+    struct pressure_answer answer = {.event_s = event_before(record, decision->at_s),
+                                     .decided_s = decision->at_s};
+
+    answer.fits_s = fits_at(record, decision->at_s, decision->budget_bytes);
+    answer.gap_s = longest_gap(record, answer.event_s, answer.fits_s < 0 ? NEVER_S : answer.fits_s);
+    return answer;
+}
+
 /* From the kernel's word until what was to go had gone. */
 static void judge_events(const struct pressure_record *record, struct pressure_verdict *verdict)
 {
     for (unsigned i = 0; i < record->decision_count; i++) {
         const struct pressure_decision *decision = &record->decisions[i];
-        double fits_s;
+        struct pressure_answer answer;
+        double took_s;
 
         if (strcmp(decision->action, "lower") != 0)
             continue;
         verdict->lowered++;
-        fits_s = fits_at(record, decision->at_s, decision->budget_bytes);
-        most(&verdict->event_s, fits_s < 0 ? 1e9 : fits_s - event_before(record, decision->at_s));
+        answer = answer_to(record, decision);
+        took_s = answer.fits_s < 0 ? NEVER_S : answer.fits_s - answer.event_s;
+        if (took_s > verdict->event_s) {
+            verdict->event_s = took_s;
+            verdict->gap_s = answer.gap_s;
+        }
+        if (verdict->answer_count < ANSWERS_MAX)
+            verdict->answers[verdict->answer_count++] = answer;
     }
 }
 
@@ -109,7 +143,7 @@ static void judge_stalls(const struct pressure_plan *plan, const struct pressure
                 continue;
             fits_s = fits_at(record, decision->at_s, decision->budget_bytes);
             most(&verdict->stall_s,
-                 fits_s < 0 ? 1e9 : fits_s - stall_begin(plan, record, decision->at_s));
+                 fits_s < 0 ? NEVER_S : fits_s - stall_begin(plan, record, decision->at_s));
             break;
         }
     }
