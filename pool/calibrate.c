@@ -88,13 +88,16 @@ static void flight_phase(struct calibration *c, struct calibrate_arm from)
     phase_start(c, CALIBRATE_FLIGHT, 2);
 }
 
-/* Smaller requests, with as much in flight. Those that are no smaller than jobs are all the same.
- */
+/* Larger requests, where most were as large as they may be, and smaller ones, with as much in
+ * flight. Those that are no smaller than jobs are all the same. */
 static void request_phase(struct calibration *c, struct calibrate_arm from)
 {
     uint32_t request_bytes = from.request_bytes;
     c->arm_count = 0;
     arm_add(c, from.flight_bytes, request_bytes);
+    if (c->mean_request_bytes >= request_bytes / 4 * 3 &&
+        from.flight_bytes >= 2 * (uint64_t)request_bytes)
+        arm_add(c, from.flight_bytes, request_bytes * 2);
     while (c->arm_count < CALIBRATE_ARMS && request_bytes / 2 >= 2 * CALIBRATE_SMALL_BYTES) {
         request_bytes /= 2;
         if (request_bytes < c->mean_request_bytes)
@@ -161,9 +164,11 @@ static void choose_flight(struct calibration *c)
 static void choose_request(struct calibration *c)
 {
     unsigned best = 0;
-    for (unsigned i = 1; i < c->arm_count; i++)
-        if (is_better(&c->arms[i], &c->arms[best], BETTER_SMALL_PERCENT))
+    for (unsigned i = 1; i < c->arm_count; i++) {
+        bool smaller = c->arms[i].request_bytes < c->arms[best].request_bytes;
+        if (is_better(&c->arms[i], &c->arms[best], smaller ? BETTER_SMALL_PERCENT : BETTER_PERCENT))
             best = i;
+    }
     atomic_store_explicit(&c->measured, true, memory_order_relaxed);
     calibrate_end(c, c->arms[best]);
 }

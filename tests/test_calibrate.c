@@ -144,11 +144,11 @@ static const struct device fast = {
 Test(calibrate, default_before_anything_is_known)
 {
     struct calibration c = start(0, 0, 0);
-    cr_assert_eq(atomic_load(&c.depth), 8);
-    cr_assert_eq(atomic_load(&c.request_bytes), 2 * MIB);
+    cr_assert_eq(atomic_load(&c.depth), 16);
+    cr_assert_eq(atomic_load(&c.request_bytes), MIB);
     cr_assert_not(atomic_load(&c.measured));
-    cr_assert(calibration_has_room(&c, 7, 14 * MIB));
-    cr_assert_not(calibration_has_room(&c, 8, 16 * MIB));
+    cr_assert(calibration_has_room(&c, 15, 15 * MIB));
+    cr_assert_not(calibration_has_room(&c, 16, 16 * MIB));
     cr_assert(calibration_has_room(&c, 63, 63 * 64 << 10), "more of them when they are small");
     cr_assert_not(calibration_has_room(&c, 64, 64 * 64 << 10));
 }
@@ -160,8 +160,8 @@ Test(calibrate, a_device_that_needs_little_gets_little)
     run(&device, &c, FOREVER);
     cr_assert(calibration_is_over(&c));
     cr_assert(atomic_load(&c.measured));
-    cr_assert_eq(atomic_load(&c.depth), 2, "%u", atomic_load(&c.depth));
-    cr_assert_eq(atomic_load(&c.request_bytes), 2 * MIB);
+    cr_assert_eq(atomic_load(&c.depth), 4, "%u", atomic_load(&c.depth));
+    cr_assert_eq(atomic_load(&c.request_bytes), MIB);
     cr_assert_geq(share_of_best(&device, &c), 0.96);
 }
 
@@ -186,6 +186,25 @@ Test(calibrate, smaller_requests_where_the_device_likes_them)
     cr_assert(atomic_load(&c.measured));
     cr_assert_eq(atomic_load(&c.request_bytes), MIB / 2);
     cr_assert_geq(share_of_best(&device, &c), 0.94);
+}
+
+Test(calibrate, larger_requests_where_the_device_likes_them)
+{
+    struct device device = fast;
+    struct calibration c = start(0, 0, 64 * MIB);
+    device.best_request = 2 * MIB;
+    device.slope = 0.1;
+    run(&device, &c, FOREVER);
+    cr_assert(atomic_load(&c.measured));
+    cr_assert_eq(atomic_load(&c.request_bytes), 2 * MIB);
+    cr_assert_geq(share_of_best(&device, &c), 0.94);
+    /* Where no job is so large there is nothing to find. */
+    device = fast;
+    device.job_bytes = MIB / 2;
+    c = start(0, 0, 64 * MIB);
+    run(&device, &c, FOREVER);
+    cr_assert(atomic_load(&c.measured));
+    cr_assert_eq(atomic_load(&c.request_bytes), MIB);
 }
 
 Test(calibrate, forced_settings_stay)
@@ -276,7 +295,7 @@ Test(calibrate, nothing_is_tried_before_the_default_is_filled)
     cr_assert_not(calibration_is_over(&c));
     cr_assert_not(c.trying);
     cr_assert_eq(c.voids, 0);
-    cr_assert_eq(atomic_load(&c.depth), 8);
+    cr_assert_eq(atomic_load(&c.depth), 16);
 }
 
 /* What callers have under way bounds what can be tried; it still ends. */
@@ -284,15 +303,15 @@ Test(calibrate, arms_out_of_reach_are_left_out)
 {
     struct device device = fast;
     struct calibration c = start(0, 0, 16 * MIB);
-    cr_assert_eq(atomic_load(&c.depth), 6);
+    cr_assert_eq(atomic_load(&c.depth), 12);
     device.reach_bytes = 16 * MIB;
     run(&device, &c, FOREVER);
     cr_assert(calibration_is_over(&c));
     cr_assert(atomic_load(&c.measured));
-    cr_assert_leq(atomic_load(&c.depth), 6);
+    cr_assert_leq(atomic_load(&c.depth), 12);
     /* A window that is too small to compare anything. */
     c = start(0, 0, 1 * MIB);
-    cr_assert_eq(atomic_load(&c.depth), 8);
+    cr_assert_eq(atomic_load(&c.depth), 16);
 }
 
 Test(calibrate, pauses_and_a_busy_processor_end_it)
@@ -309,8 +328,8 @@ Test(calibrate, pauses_and_a_busy_processor_end_it)
         run(&device, &c, FOREVER);
         cr_assert(calibration_is_over(&c), "%u", kind);
         cr_assert_not(atomic_load(&c.measured));
-        cr_assert_eq(atomic_load(&c.depth), 8);
-        cr_assert_eq(atomic_load(&c.request_bytes), 2 * MIB);
+        cr_assert_eq(atomic_load(&c.depth), 16);
+        cr_assert_eq(atomic_load(&c.request_bytes), MIB);
         cr_assert_not(c.trying);
     }
 }
@@ -322,14 +341,14 @@ Test(calibrate, a_pause_puts_the_default_in_force)
     struct calibration c = start(0, 0, 64 * MIB);
     run(&device, &c, 120 * MIB);
     cr_assert(c.trying);
-    cr_assert_neq(atomic_load(&c.depth), 8);
+    cr_assert_neq(atomic_load(&c.depth), 16);
     calibration_void(&c);
     cr_assert_not(c.trying);
-    cr_assert_eq(atomic_load(&c.depth), 8);
+    cr_assert_eq(atomic_load(&c.depth), 16);
     calibration_void(&c);
     cr_assert_eq(c.voids, 1, "nothing was under way");
     run(&device, &c, FOREVER);
-    cr_assert_eq(atomic_load(&c.depth), 2);
+    cr_assert_eq(atomic_load(&c.depth), 4);
 }
 
 /* A slow device: what is measured ends by time. */

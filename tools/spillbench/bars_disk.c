@@ -46,10 +46,10 @@ struct taken {
     uint64_t spilled_bytes, copied_bytes;  /* in all rounds */
 };
 
-/* Variants whose phases are measured alone, and of each phase the device's bytes a second, gross.
- */
+/* Variants whose phases are measured alone: of each the device's bytes a second, gross, and those
+ * of a raw loop over as many bytes right beside it. */
 struct alone {
-    struct series write_rate, read_rate;
+    struct series write_rate, read_rate, raw_write, raw_read;
 };
 
 /* In memory shared with the parent. */
@@ -73,17 +73,25 @@ struct bench {
 
 static const uint64_t sample_bytes = UINT64_C(64) << 20; /* for copies and checksums alone */
 
+static int raw_pass(struct bench *bench, const struct raw_plan *best, uint64_t bytes,
+                    struct series *rates)
+{
+    struct raw_plan plan = *best;
+    double rate = 0, cpu = 0;
+
+    plan.total_bytes = bytes;
+    int rc = raw_run(bench->file, &plan, &rate, &cpu);
+    series_add(rates, rate);
+    return rc;
+}
+
 static int raw_round(struct bench *bench)
 {
     struct session *session = bench->session;
-    double rate = 0, cpu = 0;
-    int rc = raw_run(bench->file, &session->write_plan, &rate, &cpu);
+    uint64_t bytes = session->bars->data_bytes;
+    int rc = raw_pass(bench, &session->write_plan, bytes, &session->raw_write);
 
-    series_add(&session->raw_write, rate);
-    if (rc == 0)
-        rc = raw_run(bench->file, &session->read_plan, &rate, &cpu);
-    series_add(&session->raw_read, rate);
-    return rc;
+    return rc ? rc : raw_pass(bench, &session->read_plan, bytes, &session->raw_read);
 }
 
 /* What two checksum passes and a copy cost by themselves. */
@@ -164,59 +172,92 @@ static int writes_end(const struct bench *bench, spw_stats *stats)
     return rc;
 }
 
-/*
- * One phase, then the other: the first ends when nothing is in flight any more, so that no write
- * runs beside the reads. What never left the budget counts for neither.
- */
-static int alone_round(struct bench *bench, enum variant variant, struct alone *alone)
+/* Ends when nothing is in flight any more, so that no write runs beside what follows. */
+static int write_phase(struct bench *bench, struct alone *alone)
 {
-    spw_stats before, middle, after;
-
-    chunks_choose(bench, variant);
+    spw_stats before, after;
     int rc = stats_now(bench, &before);
     double start = now_s();
+
     if (rc == 0)
         rc = flow_produce(&bench->flow, bench->session->bars->phase_bytes, NULL);
     if (rc == 0)
-        rc = writes_end(bench, &middle);
-    double written = now_s();
+        rc = writes_end(bench, &after);
+    double end = now_s();
+    if (rc == 0)
+        series_add(&alone->write_rate,
+                   (double)(after.spilled_disk_bytes_total - before.spilled_disk_bytes_total) /
+                       (end - start));
+    return rc;
+}
+
+static int read_phase(struct bench *bench, struct alone *alone)
+{
+    spw_stats before, after;
+    int rc = stats_now(bench, &before);
+    double start = now_s();
+
     if (rc == 0)
         rc = flow_consume(&bench->flow, NULL);
     double end = now_s();
     if (rc == 0)
         rc = stats_now(bench, &after);
-    if (rc != 0)
-        return rc;
-    series_add(&alone->write_rate,
-               (double)(middle.spilled_disk_bytes_total - before.spilled_disk_bytes_total) /
-                   (written - start));
-    series_add(&alone->read_rate,
-               (double)(after.fetched_disk_bytes_total - middle.fetched_disk_bytes_total) /
-                   (end - written));
-    return 0;
+    if (rc == 0)
+        series_add(&alone->read_rate,
+                   (double)(after.fetched_disk_bytes_total - before.fetched_disk_bytes_total) /
+                       (end - start));
+    return rc;
+}
+
+/*
+ * One phase, then the other, each beside a raw loop over as many bytes; who is first changes from
+ * round to round. What never left the budget counts for neither.
+ */
+static int alone_round(struct bench *bench, enum variant variant, unsigned round,
+                       struct alone *alone)
+{
+    struct session *session = bench->session;
+    uint64_t bytes = session->bars->phase_bytes;
+    bool raw_first = round % 2 == 0;
+    int rc = 0;
+
+    chunks_choose(bench, variant);
+    if (raw_first)
+        rc = raw_pass(bench, &session->write_plan, bytes, &alone->raw_write);
+    if (rc == 0)
+        rc = write_phase(bench, alone);
+    if (rc == 0 && !raw_first)
+        rc = raw_pass(bench, &session->write_plan, bytes, &alone->raw_write);
+    if (rc == 0 && raw_first)
+        rc = raw_pass(bench, &session->read_plan, bytes, &alone->raw_read);
+    if (rc == 0)
+        rc = read_phase(bench, alone);
+    if (rc == 0 && !raw_first)
+        rc = raw_pass(bench, &session->read_plan, bytes, &alone->raw_read);
+    return rc;
 }
 
 static int warm_up(struct bench *bench)
 {
     struct session *session = bench->session;
     struct taken *dropped = calloc(1, sizeof(*dropped));
-    struct alone ignored = {.write_rate.count = 0};
-    int rc = dropped ? 0 : -ENOMEM;
+    struct alone *ignored = calloc(1, sizeof(*ignored));
+    int rc = dropped && ignored ? 0 : -ENOMEM;
 
-    for (enum variant i = 0; rc == 0 && i < VARIANTS; i++) {
-        null_round(bench, i, dropped);
-        /* Once with all bytes, so that every extent was written; then only code and buffers. */
-        if (i == 0)
-            rc = alone_round(bench, i, &ignored);
-        else if (i == HEAP_256K)
-            rc = variant_round(bench, i, dropped);
-    }
-    free(dropped);
     if (rc == 0)
         rc = raw_best(bench->file, RAW_WRITE, &session->write_plan);
     if (rc == 0)
         rc = raw_best(bench->file, RAW_READ, &session->read_plan);
-    session->write_plan.total_bytes = session->read_plan.total_bytes = session->bars->data_bytes;
+    for (enum variant i = 0; rc == 0 && i < VARIANTS; i++) {
+        null_round(bench, i, dropped);
+        /* Once with all bytes, so that every extent was written; then only code and buffers. */
+        if (i == 0)
+            rc = alone_round(bench, i, 0, ignored);
+        else if (i == HEAP_256K)
+            rc = variant_round(bench, i, dropped);
+    }
+    free(dropped);
+    free(ignored);
     return rc;
 }
 
@@ -230,7 +271,7 @@ static int run_rounds(struct bench *bench)
         rc = raw_round(bench);
         sample_round(bench);
         for (enum variant i = 0; rc == 0 && i <= SLAB_1M; i++)
-            rc = alone_round(bench, i, &session->alone[i]);
+            rc = alone_round(bench, i, round, &session->alone[i]);
         for (enum variant i = 0; rc == 0 && i < VARIANTS; i++) {
             null_round(bench, i, &session->taken[i]);
             rc = variant_round(bench, i, &session->taken[i]);
@@ -393,8 +434,9 @@ static void rows(struct bars *bars, const struct session *session)
     floor_row(bars, session, SLAB_256K);
     floor_row(bars, session, SLAB_1M);
     for (enum variant i = 0; i <= SLAB_1M; i++) {
-        phase_row(bars, "write phase", i, &session->alone[i].write_rate, raw_write);
-        phase_row(bars, "read phase", i, &session->alone[i].read_rate, raw_read);
+        const struct alone *alone = &session->alone[i];
+        phase_row(bars, "write phase", i, &alone->write_rate, &alone->raw_write);
+        phase_row(bars, "read phase", i, &alone->read_rate, &alone->raw_read);
     }
     small_row(bars, session, SLAB_4K, SLAB_256K);
     small_row(bars, session, SLAB_1K, SLAB_256K);
