@@ -14,8 +14,8 @@
 #include "compress_codec.h"
 #include "spillway/policies.h"
 
-/* Contexts that rest between runs; more are freed. */
-enum { CONTEXTS_KEPT = 8, CODECS = 2 };
+/* Contexts that rest between runs, one for each thread of a pool; more are freed. */
+enum { CONTEXTS_KEPT = 4, CODECS = 2 };
 
 /* What is encoded of a sample, at most. */
 enum { SAMPLE_BYTES = 16 << 10 };
@@ -35,6 +35,7 @@ struct compress {
     struct chooser chooser;
     void *contexts[CODECS][CONTEXTS_KEPT];
     unsigned resting[CODECS];
+    uint64_t used_bytes; /* of contexts that were released once */
 };
 
 static const struct codec *const codecs[CODECS] = {&codec_lz4, &codec_zstd};
@@ -64,38 +65,52 @@ static unsigned codec_index(const struct codec *codec)
     return codec == codecs[0] ? 0 : 1;
 }
 
-static void *context_acquire(struct compress *compress, const struct codec *codec)
+/* A context, and what of it was counted when it was taken. */
+struct lease {
+    void *context; /* NULL without memory */
+    size_t bytes;
+};
+
+static struct lease context_acquire(struct compress *compress, const struct codec *codec)
 {
     unsigned index = codec_index(codec);
-    void *context = NULL;
+    struct lease lease = {NULL, 0};
     pthread_mutex_lock(&compress->lock);
     if (compress->resting[index] > 0)
-        context = compress->contexts[index][--compress->resting[index]];
+        lease.context = compress->contexts[index][--compress->resting[index]];
     pthread_mutex_unlock(&compress->lock);
-    return context ? context : codec->open(compress->allocator);
+    if (lease.context)
+        lease.bytes = codec->bytes(lease.context);
+    else
+        lease.context = codec->open(compress->allocator);
+    return lease;
 }
 
-static void context_release(struct compress *compress, const struct codec *codec, void *context)
+static void context_release(struct compress *compress, const struct codec *codec,
+                            struct lease lease)
 {
     unsigned index = codec_index(codec);
+    size_t bytes = codec->bytes(lease.context);
     pthread_mutex_lock(&compress->lock);
+    compress->used_bytes -= lease.bytes;
     if (compress->resting[index] < CONTEXTS_KEPT) {
-        compress->contexts[index][compress->resting[index]++] = context;
-        context = NULL;
+        compress->contexts[index][compress->resting[index]++] = lease.context;
+        compress->used_bytes += bytes;
+        lease.context = NULL;
     }
     pthread_mutex_unlock(&compress->lock);
-    if (context)
-        codec->close(context, compress->allocator);
+    if (lease.context)
+        codec->close(lease.context, compress->allocator);
 }
 
 static long pack(struct compress *compress, const struct packer *packer, const void *in,
                  size_t in_bytes, void *out, size_t capacity)
 {
-    void *context = context_acquire(compress, packer->codec);
-    if (!context)
+    struct lease lease = context_acquire(compress, packer->codec);
+    if (!lease.context)
         return -ENOMEM;
-    long rc = packer->codec->encode(context, packer->level, in, in_bytes, out, capacity);
-    context_release(compress, packer->codec, context);
+    long rc = packer->codec->encode(lease.context, packer->level, in, in_bytes, out, capacity);
+    context_release(compress, packer->codec, lease);
     return rc;
 }
 
@@ -171,12 +186,21 @@ static int compress_decode(spw_coder *coder, unsigned code, const void *in, size
     if (code == 0 || code > compress->chooser.count) /* the count is constant */
         return -EBADMSG;
     const struct codec *codec = compress->packers[code - 1].codec;
-    void *context = context_acquire(compress, codec);
-    if (!context)
+    struct lease lease = context_acquire(compress, codec);
+    if (!lease.context)
         return -ENOMEM;
-    int err = codec->decode(context, in, in_bytes, out, out_bytes);
-    context_release(compress, codec, context);
+    int err = codec->decode(lease.context, in, in_bytes, out, out_bytes);
+    context_release(compress, codec, lease);
     return err;
+}
+
+static uint64_t compress_used_bytes(spw_coder *coder)
+{
+    struct compress *compress = compress_of(coder);
+    pthread_mutex_lock(&compress->lock);
+    uint64_t bytes = compress->used_bytes;
+    pthread_mutex_unlock(&compress->lock);
+    return bytes;
 }
 
 static void compress_close(spw_coder *coder)
@@ -196,6 +220,7 @@ static const spw_coder_ops compress_ops = {
     .encode = compress_encode,
     .decode = compress_decode,
     .close = compress_close,
+    .used_bytes = compress_used_bytes,
 };
 
 /* ---- open ---- */

@@ -14,6 +14,8 @@ struct codec {
     /* What one thread at a time works with. NULL without memory; closing NULL is harmless. */
     void *(*open)(const spw_allocator *allocator);
     void (*close)(void *context, const spw_allocator *allocator);
+    /* What it takes; grows as it is used. */
+    size_t (*bytes)(const void *context);
     /* Returns how many bytes of `out` it took, -ENOSPC where `capacity` is too small, -ENOMEM. */
     long (*encode)(void *context, int level, const void *in, size_t in_bytes, void *out,
                    size_t capacity);

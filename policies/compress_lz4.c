@@ -19,6 +19,12 @@ static void lz4_close(void *context, const spw_allocator *allocator)
     allocator_release(allocator, context, (size_t)LZ4_sizeofState());
 }
 
+static size_t lz4_bytes(const void *context)
+{
+    (void)context;
+    return (size_t)LZ4_sizeofState();
+}
+
 static long lz4_encode(void *context, int level, const void *in, size_t in_bytes, void *out,
                        size_t capacity)
 {
@@ -44,6 +50,7 @@ const struct codec codec_lz4 = {
     .built = true,
     .open = lz4_open,
     .close = lz4_close,
+    .bytes = lz4_bytes,
     .encode = lz4_encode,
     .decode = lz4_decode,
 };

@@ -10,7 +10,7 @@
 #include "../lib/alloc.h"
 
 /* Each half is made when it is needed: most threads encode or decode, few do both. What is inside
- * comes from malloc: the library has no stable way to be given an allocator. */
+ * comes from malloc: the library has no stable way to be given an allocator. Its bytes are told. */
 struct zstd_context {
     ZSTD_CCtx *encoder;
     ZSTD_DCtx *decoder;
@@ -30,6 +30,13 @@ static void zstd_close(void *context, const spw_allocator *allocator)
     ZSTD_freeCCtx(zstd->encoder);
     ZSTD_freeDCtx(zstd->decoder);
     allocator_release(allocator, zstd, sizeof(*zstd));
+}
+
+static size_t zstd_bytes(const void *context)
+{
+    const struct zstd_context *zstd = context;
+
+    return sizeof(*zstd) + ZSTD_sizeof_CCtx(zstd->encoder) + ZSTD_sizeof_DCtx(zstd->decoder);
 }
 
 static int zstd_error(size_t result, int otherwise)
@@ -72,6 +79,7 @@ const struct codec codec_zstd = {
     .built = true,
     .open = zstd_open,
     .close = zstd_close,
+    .bytes = zstd_bytes,
     .encode = zstd_encode,
     .decode = zstd_decode,
 };

@@ -169,6 +169,13 @@ uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *
     return (uint8_t)choice.code;
 }
 
+void coding_note_bytes(struct spw_pool *pool)
+{
+    spw_coder *coder = atomic_load(&pool->coding.coder);
+    if (OPS_HAS(coder->ops, used_bytes))
+        atomic_store(&pool->counters->coder_bytes, coder->ops->used_bytes(coder));
+}
+
 /* ---- the device ---- */
 
 static bool window_is_full(const struct spw_pool *pool)

@@ -81,6 +81,9 @@ bool coding_keeps_slabs_out(const struct spw_pool *pool);
 uint8_t coding_choose(struct spw_pool *pool, const struct run *run, const void *sample,
                       size_t sample_bytes);
 
+/* A run was encoded or decoded: tells what the coder keeps now. */
+void coding_note_bytes(struct spw_pool *pool);
+
 /* A run is handed to the device; it was written, or that failed. */
 void coding_write_begins(struct spw_pool *pool);
 void coding_write_ended(struct spw_pool *pool, const struct run *run, bool failed);

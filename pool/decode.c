@@ -64,6 +64,7 @@ static void decode_task(struct task *task)
         uint64_t start_ns = pool->os->thread_cpu_ns();
         buffers_reap(&pool->buffers);
         err = decode_run(flight);
+        coding_note_bytes(pool);
         pool_count(pool, decode_ns_total, pool->os->thread_cpu_ns() - start_ns);
     }
     if (!err || orphan || !load_again(flight, err))

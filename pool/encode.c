@@ -199,6 +199,7 @@ static void encode_task(struct task *task)
         buffers_reap(&pool->buffers);
         if (code)
             encode_run(flight, code);
+        coding_note_bytes(pool);
         pool_count(pool, encode_ns_total, pool->os->thread_cpu_ns() - start_ns);
         if (!flight->frame)
             flight_discharge(flight, encode_charge(flight->run));

@@ -275,6 +275,76 @@ Test(coder, none_holds_for_as_many_runs_as_it_says)
     scene_close(&scene);
 }
 
+/* ---- without memory ---- */
+
+/* The bytes of the kinds, fetched again as long as there is no memory for that. */
+static void fetch_kinds_at_last(struct scene *scene)
+{
+    struct spw_handle **handles = scene->hand.handles;
+    static const struct {
+        uint64_t at;
+        size_t count, len;
+    } kinds[] = {{0, 1, 600 * KIB}, {MIB, 300, 1000}};
+    for (unsigned i = 0; i < 2; i++) {
+        spw_chunks chunks;
+        int err;
+        while ((err = fetch(handles[i], 0, &chunks)) == -ENOMEM)
+            continue;
+        cr_assert_eq(err, 0);
+        cr_assert(chunks_are(&chunks, kinds[i].at, kinds[i].count, kinds[i].len), "kind %u", i);
+    }
+}
+
+/* One run of one chunk and one of many go out and come back; the n-th allocation, or map, fails.
+ * Returns whether so many were needed. */
+static bool without(const struct setting *settings, unsigned dirs, unsigned n, bool map)
+{
+    struct scene scene;
+    scene_open(&scene, settings, dirs);
+    vault_shut(scene.vault, VAULT_CHOOSE);
+    cr_assert_eq(hand_spill(&scene.hand, stream_chunks(0, 1, 600 * KIB)), 1);
+    cr_assert_eq(hand_spill(&scene.hand, stream_chunks(MIB, 300, 1000)), 1);
+    vault_wait(scene.vault, VAULT_CHOOSE, 1);
+    uint64_t calls = map ? fault_calls(FAULT_MAP) : fault_alloc_calls();
+    if (map)
+        fault_fail(FAULT_MAP, n - 1, 1, -ENOMEM);
+    else
+        fault_alloc_after(n);
+    vault_let(scene.vault, VAULT_CHOOSE);
+    spw_stats stats = bed_quiet(&scene.hand.bed);
+    cr_assert_eq(stats.spilled_bytes_total + stats.held_bytes, 600 * KIB + 300 * 1000);
+    cr_assert(stats.encoded_runs_total > 0 || stats.held_bytes > 0);
+    fetch_kinds_at_last(&scene);
+    bool needed = (map ? fault_calls(FAULT_MAP) : fault_alloc_calls()) - calls >= n;
+    fault_alloc_after(0);
+    fault_heal(FAULT_MAP);
+    stats = bed_quiet(&scene.hand.bed);
+    cr_assert_eq(stats.in_flight_bytes, 0);
+    cr_assert_eq(stats.lost_runs_total, 0);
+    scene_close(&scene);
+    return needed;
+}
+
+static void without_any(bool map)
+{
+    unsigned n[2] = {1, 1};
+    while (without(disk_threads, 1, n[0], map))
+        n[0]++;
+    while (without(memory_checked, 0, n[1], map))
+        n[1]++;
+    cr_assert(n[0] > 3 && n[1] > 3, "%u and %u", n[0], n[1]);
+}
+
+Test(coder, without_memory_runs_go_out_all_the_same)
+{
+    without_any(false);
+}
+
+Test(coder, without_pages_runs_go_out_all_the_same)
+{
+    without_any(true);
+}
+
 /* ---- attaching ---- */
 
 Test(coder, attaching)

@@ -183,10 +183,11 @@ Test(compress, a_fast_device_gets_none_at_hardly_any_cost)
     cr_assert_str_eq(sim.action, "none");
     cr_assert(strstr(sim.reason, "1.9 GB/s"), "%s", sim.reason);
     double share = sim.encode_ns / (sim.now_ns - (double)S);
-    cr_assert(share < 0.015, "%.4f", share);
+    cr_assert(share < 0.01, "%.4f", share);
     sim_runs(&sim, 20000, quick_writer);
     share = sim.encode_ns / (sim.now_ns - (double)S);
-    cr_assert(share < 0.003, "%.4f", share);
+    cr_assert(share < 0.001, "%.4f", share);
+    cr_assert_leq(sim.samples, 2); /* they cost too */
     cr_assert(sim.asked < 20512 / 8, "%llu", (unsigned long long)sim.asked);
 }
 
@@ -590,6 +591,8 @@ static void round_trip(const char *mode)
         cr_assert(memcmp(in, out, len) == 0);
         cr_assert_eq(coder->ops->encode(coder, code, in, len, packed, (size_t)bytes - 1), -ENOSPC);
     }
+    cr_assert_gt(coder->ops->used_bytes(coder), 10 * KIB);
+    cr_assert_lt(coder->ops->used_bytes(coder), 8 * MIB);
     coder->ops->close(coder);
     free(in), free(packed), free(out);
     cr_assert_eq(fault_alloc_live(), 0);

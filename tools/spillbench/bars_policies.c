@@ -19,7 +19,8 @@
 enum contender { PLAIN, PACKED, PLAIN_AGAIN, CONTENDERS };
 
 static const uint64_t chunk_bytes = UINT64_C(256) << 10, text_most_bytes = UINT64_C(128) << 20;
-static const double slow_rate = 200e6, slow_least = 1.8, cost_most = 1.03, room_least = 3;
+static const double slow_rate = 200e6, tar_least = 1.8, text_least = 2, cost_most = 1.03,
+                    room_least = 3;
 
 enum data { DATA_TAR, DATA_PLAIN, DATA_NOISE };
 
@@ -112,6 +113,12 @@ static int turn(struct rig *rig, enum contender which, bool counts)
     return rc;
 }
 
+/* A contest says itself how many rounds it needs; the group's time still ends it. */
+static bool goes_on(const struct bars *bars, unsigned round)
+{
+    return round < 2 || bars_goes_on(bars, round < bars->pairs ? round : bars->pairs - 1);
+}
+
 static int rounds(struct rig *rig)
 {
     struct contest *contest = rig->contest;
@@ -122,8 +129,7 @@ static int rounds(struct rig *rig)
         rc = turn(rig, i, false);
     if (rc == 0)
         rc = stats_now(&rig->sides[PACKED], &before);
-    for (unsigned round = 0;
-         rc == 0 && round < contest->rounds && (round < 2 || bars_goes_on(contest->bars, round));
+    for (unsigned round = 0; rc == 0 && round < contest->rounds && goes_on(contest->bars, round);
          round++) {
         progress("bars: %s, round %u of %u", contest->name, round + 1, contest->rounds);
         for (unsigned i = 0; rc == 0 && i < contest->contenders; i++)
@@ -214,27 +220,42 @@ static struct contest contest_of(const struct bars *bars, const char *name, cons
 
 /* ---- rows ---- */
 
-static void slow_row(struct bars *bars)
+static void slow_row(struct bars *bars, struct contest *contest, const char *what,
+                     const char *asked, double least)
 {
-    static const char what[] = "compress policy, a device slowed to 200 MB/s, files of /usr";
-    static const char asked[] = ">= 1.8 x uncompressed";
-    struct contest contest = contest_of(bars, "compress, slow device", "auto", DATA_TAR);
     struct series ratio;
     char span[SPAN_BYTES];
 
-    contest.slow = true;
-    if (!contest_run(bars, &contest, what, asked))
+    contest->slow = true;
+    if (!contest_run(bars, contest, what, asked))
         return;
-    series_ratio(&contest.wall_s[PLAIN], &contest.wall_s[PACKED], &ratio);
-    bars_row(bars, what, asked, verdict_of(at_least(series_median(&ratio), slow_least), false),
-             NULL, "%s x; %.0f to %.0f MB/s; %s", span_text(span, &ratio, "%.2f"),
-             (double)contest.bytes / series_median(&contest.wall_s[PLAIN]) / 1e6,
-             (double)contest.bytes / series_median(&contest.wall_s[PACKED]) / 1e6,
-             contest.last.action);
+    series_ratio(&contest->wall_s[PLAIN], &contest->wall_s[PACKED], &ratio);
+    bars_row(bars, what, asked, verdict_of(at_least(series_median(&ratio), least), false), NULL,
+             "%s x; %.0f to %.0f MB/s; %s", span_text(span, &ratio, "%.2f"),
+             (double)contest->bytes / series_median(&contest->wall_s[PLAIN]) / 1e6,
+             (double)contest->bytes / series_median(&contest->wall_s[PACKED]) / 1e6,
+             contest->last.action);
     report_note(bars->report,
                 "The slow device is one whose reads and writes are made to wait in "
                 "the seam to the operating system. Compress policy there: %s.",
-                contest.last.reason);
+                contest->last.reason);
+}
+
+static void slow_tar_row(struct bars *bars)
+{
+    struct contest contest = contest_of(bars, "compress, slow device", "auto", DATA_TAR);
+
+    slow_row(bars, &contest, "compress policy, a device slowed to 200 MB/s, files of /usr",
+             ">= 1.8 x uncompressed", tar_least);
+}
+
+static void slow_text_row(struct bars *bars)
+{
+    struct contest contest = contest_of(bars, "compress, slow device, text", "auto", DATA_PLAIN);
+
+    contest.bytes /= 2;
+    slow_row(bars, &contest, "compress policy, a device slowed to 200 MB/s, text files of /usr",
+             ">= 2.0 x uncompressed", text_least);
 }
 
 /*
@@ -282,7 +303,7 @@ static void noise_row(struct bars *bars)
     struct contest contest = contest_of(bars, "compress, incompressible", "auto", DATA_NOISE);
 
     contest.slow = true;
-    contest.bytes /= 2;
+    contest.bytes /= 3;
     cost_row(bars, &contest, "compress policy, slowed device, incompressible data", "costs <= 3 %");
 }
 
@@ -304,7 +325,8 @@ static void room_row(struct bars *bars)
 
 static void run(struct bars *bars)
 {
-    slow_row(bars);
+    slow_tar_row(bars);
+    slow_text_row(bars);
     fast_row(bars);
     room_row(bars);
     noise_row(bars);

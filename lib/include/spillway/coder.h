@@ -87,6 +87,9 @@ typedef struct spw_coder_ops {
                   size_t out_bytes);
     /** The pool ends. Frees the coder. */
     void (*close)(spw_coder *coder);
+    /** What it keeps for its work, in bytes: for the stats, it is no part of the budget. May be
+     * NULL. */
+    uint64_t (*used_bytes)(spw_coder *coder);
 } spw_coder_ops;
 
 struct spw_coder {

@@ -122,7 +122,8 @@ extern "C" {
     X(hasty_bytes_total, counter, "payload fetched within a second after it began to be spilled")  \
     X(freed_byte_seconds_total, counter,                                                           \
       "what spilling has kept out of the budget, for how long: bytes times seconds, up to the "    \
-      "last run that came or went")
+      "last run that came or went")                                                                \
+    X(coder_bytes, gauge, "what the coder keeps for its work, beside the budget")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
