@@ -51,7 +51,7 @@ check "reading ahead is judged for both engines and the memory tier" \
     [ "$(rows "$work/report.txt" | grep -c '^prefetch, reader slower than the device')" = 5 ]
 check "a median has its span" numbers "$work/report.txt"
 check "the compress policy has its rows" \
-    [ "$(rows "$work/report.txt" | grep -c '^compress policy, .* \(pass\|short\|limited\)$')" = 4 ]
+    [ "$(rows "$work/report.txt" | grep -c '^compress policy, .* \(pass\|short\|limited\)$')" = 5 ]
 check "JSON has the same rows" [ "$(grep -Eo '"verdict": *"(pass|short|limited)"' "$work/report.json" | wc -l)" = \
     "$(rows "$work/report.txt" | grep -Ec ' (pass|short|limited)$')" ]
 check "JSON has the reason" grep -q '"remark": *"perf is not installed here"' "$work/report.json"
