@@ -39,9 +39,14 @@ void view_move(struct spw_view *view, struct spw_view *out)
 
 int spw_view_guidance(const spw_view *view, spw_guidance *guidance)
 {
-    spw_guidance now = {.keep_bytes = view->keep_bytes,
+    spw_guidance now = {.size = sizeof(now),
+                        .keep_bytes = view->keep_bytes,
                         .spill_now = view->spill_now,
                         .until_position = view->until_position};
+    if (guidance && guidance->size == sizeof(now)) { /* at every look of a policy */
+        *guidance = now;
+        return 0;
+    }
     return growable_write(guidance, GUIDANCE_FIRST_BYTES, &now, sizeof(now));
 }
 

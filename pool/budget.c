@@ -53,10 +53,10 @@ uint64_t budget_used_by_writers(struct spw_pool *pool)
     return used > apart ? used - apart : 0;
 }
 
-uint64_t budget_read_room(struct spw_pool *pool)
+uint64_t budget_read_room(const struct spw_pool *pool, uint64_t writers)
 {
     uint64_t reading = used_by_readers(&pool->buffers), share = readers_share(pool);
-    uint64_t writers = budget_used_by_writers(pool), mark = budget_spill_mark(pool);
+    uint64_t mark = budget_spill_mark(pool);
     return (reading < share ? share - reading : 0) + (writers < mark ? (mark - writers) / 2 : 0);
 }
 

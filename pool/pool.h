@@ -207,8 +207,8 @@ uint64_t budget_wait_mark(const struct spw_pool *pool);
 uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes);
 
 /* What readers may take beyond what each is in need of: what is left of their share, and where
- * writers are far from spilling, half of what is left until then. */
-uint64_t budget_read_room(struct spw_pool *pool);
+ * writers are far from spilling, half of what is left until then; `writers` is what these use. */
+uint64_t budget_read_room(const struct spw_pool *pool, uint64_t writers);
 
 /* What each queue keeps next to its head whatever happens. */
 uint64_t budget_head_reserve(const struct spw_pool *pool);

@@ -129,7 +129,7 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
     if (limits->size < GROWABLE_END(spw_limits, read_ahead_bytes))
         return;
     limits->stuck_bytes = budget_stuck(pool, used);
-    limits->read_ahead_bytes = budget_read_room(pool);
+    limits->read_ahead_bytes = budget_read_room(pool, used);
     if (limits->size < GROWABLE_END(spw_limits, prefetch_bytes))
         return;
     limits->threshold_bytes = atomic_load_explicit(&pool->threshold_bytes, memory_order_relaxed);
