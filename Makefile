@@ -7,6 +7,8 @@ PACKAGES_CHECK := libcriterion-dev libseccomp-dev g++ e2fsprogs util-linux strac
 PACKAGES_CI := valgrind clang clang-format
 # What clang needs to link fuzzers: `make fuzz` says so where that cannot be had.
 PACKAGES_FUZZ := clang libclang-rt-dev
+# What `make deb` needs, and a look at what it made.
+PACKAGES_DEB := debhelper dpkg-dev fakeroot lintian
 # For plots, and to stand beside: `make bench` goes on without what cannot be had, and says so.
 PACKAGES_BENCH := gnuplot-nox mbuffer strace linux-perf valgrind
 
@@ -20,6 +22,7 @@ INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 CXX ?= c++
 OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
@@ -93,8 +96,31 @@ INTERNAL := $(BUILD)/libspillway-internal.a
 # each. mkman serves the build only, and knows the tables of spillbench and poolstat.
 TOOL_NAMES := $(foreach s,$(sort $(wildcard tools/*.c)),$(if $(findstring _,$(notdir $(s))),,$(basename $(notdir $(s)))))
 TOOLS := $(addprefix $(BUILD)/,$(filter-out mkman,$(TOOL_NAMES)))
-MAN_SOURCES := $(wildcard tools/*.1.in lib/*.3.in lib/*.7.in)
+MAN_SOURCES := $(wildcard tools/*.1.in lib/*.7.in)
 MAN_PAGES := $(addprefix $(BUILD)/man/,$(basename $(notdir $(MAN_SOURCES))))
+COMPLETIONS := $(patsubst tools/%.1.in,$(BUILD)/completion/%,$(wildcard tools/*.1.in))
+
+# A page of section 3 for each public header that has functions, and a name for each of these that
+# leads there.
+MAN3_TITLE_bytes := slices of memory, and slabs to cut them from
+MAN3_TITLE_chunks := entries of a queue, and what runs are made of
+MAN3_TITLE_coder := codes of one's own for runs
+MAN3_TITLE_errors := classes of errors
+MAN3_TITLE_governor := decisions over all queues
+MAN3_TITLE_log := where messages go
+MAN3_TITLE_mock := a strategy for tests
+MAN3_TITLE_options := settings
+MAN3_TITLE_policies := the policies that are there
+MAN3_TITLE_policy := policies of one's own
+MAN3_TITLE_pool := budget, tiers and I/O
+MAN3_TITLE_queue := queues, their writers and readers
+MAN3_TITLE_stats := what a pool counts
+MAN3_TITLE_strategy := where bytes go
+MAN3_TITLE_version := the library's version
+MAN3_GROUPS := $(patsubst lib/include/spillway/%.h,%,$(shell grep -l '^SPILLWAY_API' $(HEADERS)))
+functions_of = $(shell awk -F '\050' '/^SPILLWAY_API/ { n = split($$1, w, /[ *]/); print w[n] }' lib/include/spillway/$(1).h)
+MAN3_PAGES := $(MAN3_GROUPS:%=$(BUILD)/man/spw_%.3)
+MAN3_NAMES := $(foreach g,$(MAN3_GROUPS),$(filter-out spw_$(g),$(call functions_of,$(g))))
 
 # tests/test_NAME.c is a suite of its own, every other tests/*.c is linked to all of them; plain.c
 # stands in for Criterion. tests/prog/NAME.c is a program that a script test uses.
@@ -125,6 +151,7 @@ endif
 
 all: ## libraries, tools, man pages
 all: $(INTERNAL) $(BUILD)/libspillway.a $(BUILD)/libspillway.so $(TOOLS) $(MAN_PAGES) \
+	$(MAN3_PAGES) $(COMPLETIONS) \
 	$(BUILD)/spillway.pc
 
 # --- objects -------------------------------------------------------------------------------------
@@ -189,10 +216,11 @@ $(BUILD)/libspillway.so: $(BUILD)/$(SHARED)
 # --- tools and man pages -------------------------------------------------------------------------
 COMMON_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/common/*.c)))
 BENCH_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/spillbench/*.c)))
+PIPE_OBJECTS := $(BUILD)/obj/tools/spillpipe_options.o
 STAT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/poolstat/*.c)))
 define tool_rule
 $$(BUILD)/$(1): $$(BUILD)/obj/tools/$(1).o $$(patsubst %.c,$$(BUILD)/obj/%.o,$$(sort $$(wildcard tools/$(1)_*.c tools/$(1)/*.c))) \
-	$$(COMMON_OBJECTS) $$(if $$(filter mkman,$(1)),$$(BENCH_OBJECTS) $$(STAT_OBJECTS)) $$(INTERNAL)
+	$$(COMMON_OBJECTS) $$(if $$(filter mkman,$(1)),$$(BENCH_OBJECTS) $$(STAT_OBJECTS) $$(PIPE_OBJECTS)) $$(INTERNAL)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(LINK) -o $$@ $$^ $$(LIBS)
 endef
@@ -207,6 +235,16 @@ $(BUILD)/man/%: lib/%.in $(BUILD)/mkman
 	@mkdir -p $(@D)
 	$(call say,MAN,$@)
 	$(Q)$(BUILD)/mkman man $(VERSION) <$< >$@
+
+$(MAN3_PAGES): $(BUILD)/man/spw_%.3: lib/include/spillway/%.h tools/man3.awk
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(if $(MAN3_TITLE_$*),,$(error $<: MAN3_TITLE_$* is missing in the Makefile))
+	$(Q)awk -v group=$* -v version=$(VERSION) -v title="$(MAN3_TITLE_$*)" -f tools/man3.awk $< >$@
+
+$(BUILD)/completion/%: $(BUILD)/mkman
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/mkman completion $* >$@
 
 # --- pkg-config ----------------------------------------------------------------------------------
 # Paths below the prefix are written relative to it, so that a moved tree can be described too.
@@ -375,7 +413,8 @@ INSTALLED := $(HEADERS:lib/include/spillway/%=$(INCLUDEDIR)/spillway/%) \
 	$(PKGCONFIGDIR)/spillway.pc $(TOOLS:$(BUILD)/%=$(BINDIR)/%) \
 	$(DATADIR)/spillway/poolstat.schema.json $(DATADIR)/spillway/doctor.schema.json \
 	$(KIT:tools/kit/%=$(DATADIR)/spillway/kit/%) \
-	$(foreach m,$(MAN_PAGES),$(call man_dir,$(m))/$(notdir $(m)))
+	$(foreach m,$(MAN_PAGES) $(MAN3_PAGES) $(MAN3_NAMES:%=%.3),$(call man_dir,$(m))/$(notdir $(m))) \
+	$(COMPLETIONS:$(BUILD)/completion/%=$(COMPLETIONDIR)/%)
 
 .PHONY: install uninstall
 install: all ## install below $(DESTDIR)$(PREFIX)
@@ -389,8 +428,12 @@ install: all ## install below $(DESTDIR)$(PREFIX)
 	$(Q)$(if $(TOOLS),install -d $(DESTDIR)$(BINDIR) && install -m 755 $(TOOLS) $(DESTDIR)$(BINDIR)/)
 	$(Q)install -D -m 644 tools/poolstat/schema.json $(DEST_DATA)/poolstat.schema.json
 	$(Q)install -m 644 tools/poolstat/doctor.schema.json $(DEST_DATA)/
-	$(Q)install -d $(DEST_DATA)/kit && install -m 644 $(KIT) $(DEST_DATA)/kit/
-	$(Q)$(foreach m,$(MAN_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
+	$(Q)install -d $(DEST_DATA)/kit && install -m 644 $(filter-out %.sh,$(KIT)) $(DEST_DATA)/kit/ && \
+	    install -m 755 $(filter %.sh,$(KIT)) $(DEST_DATA)/kit/
+	$(Q)$(foreach m,$(MAN_PAGES) $(MAN3_PAGES),install -D -m 644 $(m) $(DESTDIR)$(call man_dir,$(m))/$(notdir $(m)) &&) :
+	$(Q)$(foreach g,$(MAN3_GROUPS),for name in $(filter-out spw_$(g),$(call functions_of,$(g))); do \
+	    echo .so man3/spw_$(g).3 >$(DESTDIR)$(MANDIR)/man3/$$name.3; done;)
+	$(Q)install -d $(DESTDIR)$(COMPLETIONDIR) && install -m 644 $(COMPLETIONS) $(DESTDIR)$(COMPLETIONDIR)/
 
 uninstall: ## remove exactly what install put there
 	$(Q)rm -f $(addprefix $(DESTDIR),$(INSTALLED))
@@ -412,6 +455,16 @@ dist: ## build/spillway-VERSION.tar.gz of the last commit, the same bytes each t
 	@gzip -n -9 -f $(BUILD)/$(DIST).tar
 	@git diff --quiet HEAD || echo "note: uncommitted changes are not in it"
 	@echo $(BUILD)/$(DIST).tar.gz
+
+# --- Debian packages -----------------------------------------------------------------------------
+# Made from the last commit, below build/deb, by the template in tools/debian.
+.PHONY: deb deb-check
+deb: dist ## Debian packages of the last commit in build/deb, looked at by lintian
+	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_DEB)
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' PACKAGES='$(PACKAGES_BUILD)' sh tools/debian.sh
+
+deb-check: ## install and remove what `make deb` made, in a system of its own
+	@BUILD='$(BUILD)' bash tests/deb.sh
 
 clean: ## remove the build folder
 	rm -rf $(BUILD)

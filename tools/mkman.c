@@ -11,6 +11,7 @@
  *     mkman options        the options table in Markdown
  *     mkman readme         README.md on stdin and out, with the options table
  *                          written anew between the two marker lines below
+ *     mkman completion PROGRAM   what bash completes for it
  *     mkman notes          Kbuild-notes.md likewise, with the checks of
  *                          poolstat doctor
  */
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #include "mkman_commands.h"
+#include "mkman_completion.h"
 #include "mkman_poolstat.h"
 #include "mkman_roff.h"
 #include "poolstat/doctor.h"
@@ -194,11 +196,16 @@ int main(int argc, char **argv)
     } else if (argc == 2 && strcmp(argv[1], "readme") == 0) {
         if (!fill_in(options_begin, options_end, markdown_options))
             return EXIT_FAILURE;
+    } else if (argc == 3 && strcmp(argv[1], "completion") == 0) {
+        if (!completion_of(argv[2]))
+            return EXIT_FAILURE;
     } else if (argc == 2 && strcmp(argv[1], "notes") == 0) {
         if (!fill_in(checks_begin, checks_end, markdown_checks))
             return EXIT_FAILURE;
     } else {
-        fputs("usage: mkman man VERSION | mkman options | mkman readme | mkman notes\n", stderr);
+        fputs("usage: mkman man VERSION | mkman options | mkman readme | mkman notes | "
+              "mkman completion PROGRAM\n",
+              stderr);
         return EXIT_FAILURE;
     }
     if (fflush(stdout) || ferror(stdout) || ferror(stdin)) {

@@ -11,38 +11,18 @@
 
 #include "common/help.h"
 #include "spillpipe_help.h"
+#include "spillpipe_options.h"
 #include "spillway/errors.h"
 
 enum {
     ROWS_MAX = 64, /* of the options table */
     MESSAGE_BYTES = 1024,
     FLAG_ROW = 1000, /* + row: a setting of the library */
-    FLAG_DIR = 2000, /* no flag is below 256, where letters are */
-    FLAG_VERBOSE,
-    FLAG_QUIET,
-    FLAG_PROGRESS,
-    FLAG_NO_PROGRESS,
-    FLAG_STATS,
-    FLAG_HELP,
-    FLAG_VERSION,
 };
-
-static const struct option own[] = {
-    {"dir", required_argument, NULL, FLAG_DIR},
-    {"verbose", no_argument, NULL, FLAG_VERBOSE},
-    {"quiet", no_argument, NULL, FLAG_QUIET},
-    {"progress", no_argument, NULL, FLAG_PROGRESS},
-    {"no-progress", no_argument, NULL, FLAG_NO_PROGRESS},
-    {"stats", required_argument, NULL, FLAG_STATS},
-    {"help", no_argument, NULL, FLAG_HELP},
-    {"version", no_argument, NULL, FLAG_VERSION},
-};
-
-enum { OWN_COUNT = sizeof(own) / sizeof(own[0]) };
 
 /* The long options as getopt wants them, and the text that their names live in. */
 struct table {
-    struct option rows[OWN_COUNT + ROWS_MAX + 1];
+    struct option rows[SPILLPIPE_OPTIONS + ROWS_MAX + 1];
     char names[ROWS_MAX][HELP_FLAG_BYTES];
 };
 
@@ -66,10 +46,10 @@ static void table_fill(struct table *table)
     spw_option_info info;
     size_t rows = 0;
     memset(table, 0, sizeof(*table));
-    memcpy(table->rows, own, sizeof(own));
+    memcpy(table->rows, spillpipe_options, sizeof(spillpipe_options));
     for (; rows < ROWS_MAX && help_row(rows, &info) == 0; rows++) {
         help_flag(&info, table->names[rows]);
-        table->rows[OWN_COUNT + rows] = (struct option){
+        table->rows[SPILLPIPE_OPTIONS + rows] = (struct option){
             .name = table->names[rows],
             .has_arg = help_is_switch(&info) ? optional_argument : required_argument,
             .val = FLAG_ROW + (int)rows,
