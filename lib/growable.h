@@ -26,6 +26,7 @@ enum {
     COMPRESS_CONFIG_FIRST_BYTES = GROWABLE_END(spw_compress_config, allocator),
     PRESSURE_CONFIG_FIRST_BYTES = GROWABLE_END(spw_pressure_config, allocator),
     PERIODIC_CONFIG_FIRST_BYTES = GROWABLE_END(spw_periodic_config, allocator),
+    ADAPTIVE_CONFIG_FIRST_BYTES = GROWABLE_END(spw_adaptive_config, allocator),
     MANUAL_CONFIG_FIRST_BYTES = GROWABLE_END(spw_manual_config, allocator),
     MOCK_CONFIG_FIRST_BYTES = GROWABLE_END(spw_mock_config, allocator),
     STATS_FIRST_BYTES = GROWABLE_END(spw_stats, syscalls_total),

@@ -17,6 +17,10 @@
 #define PERIOD_MIN_NS (UINT64_C(10) * 1000 * 1000)
 #define PERIOD_MAX_NS (UINT64_C(24) * 3600 * 1000 * 1000 * 1000)
 
+/* Less is nothing, more is no matter. */
+#define PRICE_MIN_NS (UINT64_C(1000) * 1000)
+#define PRICE_MAX_NS (UINT64_C(3600) * 1000 * 1000 * 1000)
+
 /* --- which policies --- */
 
 #define POLICY_WORD(NAME, word) [POLICY_##NAME] = word,
@@ -130,15 +134,21 @@ void stall_format(const struct option_row *row, const struct settings *settings,
     (void)snprintf(out, SETTINGS_TEXT, "%s/%s", stall, window);
 }
 
-int period_parse(const struct option_row *row, const char *text, struct settings *settings)
+/* Of one within these bounds. */
+static int duration_parse(const char *text, uint64_t min_ns, uint64_t max_ns, uint64_t *out)
 {
     uint64_t ns;
 
-    (void)row;
-    if (units_parse_duration(text, &ns) != 0 || ns < PERIOD_MIN_NS || ns > PERIOD_MAX_NS)
+    if (units_parse_duration(text, &ns) != 0 || ns < min_ns || ns > max_ns)
         return -EINVAL;
-    settings->period_ns = ns;
+    *out = ns;
     return 0;
+}
+
+int period_parse(const struct option_row *row, const char *text, struct settings *settings)
+{
+    (void)row;
+    return duration_parse(text, PERIOD_MIN_NS, PERIOD_MAX_NS, &settings->period_ns);
 }
 
 void period_format(const struct option_row *row, const struct settings *settings,
@@ -146,4 +156,17 @@ void period_format(const struct option_row *row, const struct settings *settings
 {
     (void)row;
     units_format_duration(settings->period_ns, out, SETTINGS_TEXT);
+}
+
+int price_parse(const struct option_row *row, const char *text, struct settings *settings)
+{
+    (void)row;
+    return duration_parse(text, PRICE_MIN_NS, PRICE_MAX_NS, &settings->price_ns);
+}
+
+void price_format(const struct option_row *row, const struct settings *settings,
+                  char out[SETTINGS_TEXT])
+{
+    (void)row;
+    units_format_duration(settings->price_ns, out, SETTINGS_TEXT);
 }

@@ -21,4 +21,8 @@ int period_parse(const struct option_row *row, const char *text, struct settings
 void period_format(const struct option_row *row, const struct settings *settings,
                    char out[SETTINGS_TEXT]);
 
+int price_parse(const struct option_row *row, const char *text, struct settings *settings);
+void price_format(const struct option_row *row, const struct settings *settings,
+                  char out[SETTINGS_TEXT]);
+
 #endif

@@ -437,6 +437,7 @@ OWN_TYPE(policies);
 OWN_TYPE(pressure);
 OWN_TYPE(stall);
 OWN_TYPE(period);
+OWN_TYPE(price);
 OWN_TYPE(coding);
 
 #define OPTION_ROW(name_, variable_, member_, kind_, fallback_, allowed_, help_)                   \

@@ -87,6 +87,9 @@
     X(compress, COMPRESS, compress, coding, "auto",                                                \
       "auto, room, speed, none, lz4, zstd, or zstd with a level from -7 to 19 (zstd:3)",           \
       "what the compress policy does: choose by what is scarce, the tier's room or the device's "  \
-      "speed (auto), look at one of them only, or always take one code")
+      "speed (auto), look at one of them only, or always take one code")                           \
+    X(price, PRICE, price_ns, price, "100ms", "a duration (20ms, 1s) of 1ms to 1h",                \
+      "policy adaptive: how long writers and readers may wait for each GiB that is kept out of "   \
+      "memory for a second")
 
 #endif

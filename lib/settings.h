@@ -73,6 +73,7 @@ struct settings {
     uint64_t stall_ns, stall_window_ns;
     uint64_t period_ns;
     struct compress_setting compress;
+    uint64_t price_ns;
 };
 
 /* All values as `options` has them; NULL: the defaults. */

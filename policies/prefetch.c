@@ -8,6 +8,7 @@
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
+#include "pace.h"
 #include "sizes.h"
 #include "spillway/policies.h"
 
@@ -25,6 +26,7 @@ struct prefetch {
     void (*limits)(void *context, spw_limits *limits);
     void *limits_context;
     struct reach reach; /* of the last apply */
+    struct pace pace;   /* where a regulator orders how far to read ahead, as a time */
     /* Places in the stream: all handles before this were asked for; */
     uint64_t asked;
     uint64_t hinted;                /* to all before this a hint was given */
@@ -34,11 +36,32 @@ struct prefetch {
     const spw_allocator *allocator;
 };
 
-static struct reach prefetch_reach(const struct prefetch *prefetch)
+/* What the queue is drained of in the time that was ordered, but two runs at least, and of what
+ * readers have together no more than half. */
+static struct reach reach_in_time(const struct pace *pace, const spw_limits *limits)
+{
+    uint64_t bytes = pace_bytes(pace, limits->prefetch_ns), run = limits->run_bytes;
+    if (bytes > limits->budget_bytes / 8)
+        bytes = limits->budget_bytes / 8;
+    if (bytes < 2 * run)
+        bytes = 2 * run;
+    return (struct reach){.own_bytes = bytes,
+                          .all_bytes = bytes,
+                          .take_bytes = bytes / 2 > run ? bytes / 2 : run,
+                          .hints = limits->hints};
+}
+
+static struct reach prefetch_reach(struct prefetch *prefetch, uint64_t head)
 {
     spw_limits limits = {.size = sizeof(limits), .queues = 1};
     if (prefetch->limits)
         prefetch->limits(prefetch->limits_context, &limits);
+    bool in_time = prefetch->budget_bytes == SPILLWAY_AUTO && limits.prefetch_ns > 0 &&
+                   limits.prefetch_bytes == 0 && limits.budget_bytes > 0;
+    if (in_time)
+        pace_look(&prefetch->pace, head, limits.prefetch_ns, limits.now_ns);
+    if (in_time && prefetch->pace.rate > 0)
+        return reach_in_time(&prefetch->pace, &limits);
     uint64_t share = scaled_head_reserve(&limits), own = share / 2, all = prefetch->budget_bytes;
     if (own < limits.run_bytes)
         own = limits.run_bytes; /* one run at least */
@@ -194,7 +217,7 @@ static void prefetch_apply(spw_policy *policy, spw_view *view)
         return;
     }
     uint64_t head = spw_view_position(view);
-    prefetch->reach = prefetch_reach(prefetch);
+    prefetch->reach = prefetch_reach(prefetch, head);
     prefetch_take(prefetch, view, head);
     prefetch_start(prefetch, view, head);
     prefetch_next(prefetch, view, head);

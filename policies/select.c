@@ -38,6 +38,25 @@ static int open_manual(const struct settings *settings, spw_regulator **out)
     return spw_manual_open(NULL, out);
 }
 
+/* Whether a size that a policy of queues has is to be found by others. */
+static bool is_automatic(const struct settings *settings, enum policy_kind kind,
+                         struct amount amount)
+{
+    return (settings->policies & 1u << kind) != 0 && amount.percent == 0 &&
+           amount.bytes == SETTINGS_AUTO;
+}
+
+static int open_adaptive(const struct settings *settings, spw_regulator **out)
+{
+    const spw_adaptive_config config = {
+        .size = sizeof(config),
+        .price_ns = settings->price_ns,
+        .keeps_threshold = !is_automatic(settings, POLICY_THRESHOLD, settings->threshold),
+        .keeps_prefetch = !is_automatic(settings, POLICY_PREFETCH, settings->prefetch),
+    };
+    return spw_adaptive_open(&config, out);
+}
+
 static const struct pool_policy {
     enum policy_kind kind;
     const char *name;
@@ -46,6 +65,7 @@ static const struct pool_policy {
     {POLICY_PRESSURE, "pressure", open_pressure},
     {POLICY_PERIODIC, "periodic", open_periodic},
     {POLICY_MANUAL, "manual", open_manual},
+    {POLICY_ADAPTIVE, "adaptive", open_adaptive},
 };
 
 enum { POOL_POLICIES = sizeof(pool_policies) / sizeof(pool_policies[0]) };

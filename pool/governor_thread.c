@@ -180,6 +180,7 @@ static void regulated_look(struct governor *governor, struct regulated *regulate
                          .hold_disk = -1,
                          .threshold_bytes = SPILLWAY_KEEP,
                          .prefetch_bytes = SPILLWAY_KEEP,
+                         .prefetch_ns = SPILLWAY_KEEP,
                          .wake_in_use_ns = SPILLWAY_NEVER,
                          .wake_ns = SPILLWAY_NEVER};
     spw_watch watches[SPILLWAY_WATCHES_MAX] = {{.fd = -1}};

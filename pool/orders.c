@@ -33,6 +33,7 @@ void outlook_fill(struct spw_pool *pool, spw_outlook *out)
     }
     out->spilled_bytes_total = COUNTER(pool, spilled_bytes_total);
     out->fetched_bytes_total = COUNTER(pool, fetched_bytes_total);
+    out->fetched_runs_total = COUNTER(pool, fetched_runs_total);
     out->late_runs_total = COUNTER(pool, late_runs_total);
     out->hasty_bytes_total = COUNTER(pool, hasty_bytes_total);
     pthread_mutex_lock(&pool->lock);
@@ -100,6 +101,8 @@ static void sizes_order(struct spw_pool *pool, const spw_orders *orders)
     bool prefetch =
         orders->prefetch_bytes != SPILLWAY_KEEP &&
         atomic_exchange(&pool->prefetch_bytes, orders->prefetch_bytes) != orders->prefetch_bytes;
+    if (orders->prefetch_ns != SPILLWAY_KEEP) /* who reads ahead looks each time */
+        atomic_store_explicit(&pool->prefetch_ns, orders->prefetch_ns, memory_order_relaxed);
     if (threshold || prefetch)
         epoch_advance(&pool->account.epoch);
 }

@@ -66,7 +66,7 @@ struct spw_pool {
     _Atomic uint64_t window_bytes;  /* of payload in flight at most */
 
     /* Orders of the governor's; 0: none. */
-    _Atomic uint64_t threshold_bytes, prefetch_bytes;
+    _Atomic uint64_t threshold_bytes, prefetch_bytes, prefetch_ns;
     _Atomic bool disk_held; /* nothing goes to disk unless writers would have to wait */
 
     /* Fixed after open. */

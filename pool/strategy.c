@@ -137,6 +137,11 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
     if (limits->size < GROWABLE_END(spw_limits, hints))
         return;
     limits->hints = pool_hints(pool);
+    if (limits->size < GROWABLE_END(spw_limits, now_ns))
+        return;
+    limits->prefetch_ns = atomic_load_explicit(&pool->prefetch_ns, memory_order_relaxed);
+    if (limits->prefetch_ns > 0)
+        limits->now_ns = pool->os->clock_ns();
 }
 
 static uint64_t strategy_room(spw_strategy *strategy)

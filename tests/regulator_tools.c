@@ -57,6 +57,7 @@ spw_orders figures_no_orders(void)
                         .hold_disk = -1,
                         .threshold_bytes = SPILLWAY_KEEP,
                         .prefetch_bytes = SPILLWAY_KEEP,
+                        .prefetch_ns = SPILLWAY_KEEP,
                         .wake_in_use_ns = SPILLWAY_NEVER,
                         .wake_ns = SPILLWAY_NEVER};
 }

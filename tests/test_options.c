@@ -93,7 +93,7 @@ Test(options, table_is_sound)
         for (j = 0; j < i; j++)
             cr_assert_neq(strcmp(row->name, option_rows[j].name), 0, "%s twice", row->name);
     }
-    cr_assert_eq(OPTION_COUNT, 26);
+    cr_assert_eq(OPTION_COUNT, 27);
 }
 
 Test(options, defaults_are_values)
@@ -602,6 +602,24 @@ Test(options, period)
     cr_assert_eq(settings.period_ns, UINT64_C(90000000000));
     spw_options_close(options);
     check_all_refused("period", bad, COUNT(bad));
+}
+
+Test(options, price)
+{
+    static const char *const bad[] = {"",    "10",   "0s",   "999us", "61min", "-1s",
+                                      "off", "auto", "10S1", "1m",    "nan",   "100ms/s"};
+    spw_options *options = open_options();
+    struct settings settings;
+
+    settings_read(options, &settings);
+    cr_assert_eq(settings.price_ns, 100000000);
+    check_set(options, "price", "1ms", "1ms");
+    check_set(options, "price", "1h", "1h");
+    check_set(options, "price", " 0.25S ", "250ms");
+    settings_read(options, &settings);
+    cr_assert_eq(settings.price_ns, 250000000);
+    spw_options_close(options);
+    check_all_refused("price", bad, COUNT(bad));
 }
 
 static void check_toggle(const char *name, size_t offset)

@@ -75,12 +75,12 @@ static void with_list(const char *list, struct bed *bed, struct open_queue *queu
 static void check_list(const char *list, const char *writer, const char *reader,
                        const char *regulators)
 {
-    static const char *const all[] = {"pressure", "periodic", "manual"};
+    static const char *const all[] = {"pressure", "periodic", "manual", "adaptive"};
     struct bed bed;
     struct open_queue queue;
     char found[64] = "";
     with_list(list, &bed, &queue);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (spw_governor_regulator(spw_pool_governor(bed.pool), all[i])) {
             strcat(found, found[0] ? "," : "");
             strcat(found, all[i]);
@@ -107,6 +107,9 @@ Test(select, lists)
     check_list("prefetch,periodic,manual", "threshold", "prefetch", "periodic,manual");
     check_list("manual,pressure,periodic,threshold,prefetch", "threshold", "prefetch",
                "pressure,periodic,manual");
+    check_list("adaptive", "threshold", "none", "adaptive");
+    check_list("threshold,prefetch,pressure,adaptive", "threshold", "prefetch",
+               "pressure,adaptive");
 }
 
 /* ---- what they do ---- */

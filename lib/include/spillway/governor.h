@@ -50,6 +50,7 @@ typedef struct spw_outlook {
     uint64_t
         freed_byte_seconds_total; /**< what spilling has kept out of the budget, for how long */
     short reported[SPILLWAY_WATCHES_MAX]; /**< by descriptor i, as in poll(2) */
+    uint64_t fetched_runs_total;
 } spw_outlook;
 
 /**
@@ -87,6 +88,9 @@ typedef struct spw_orders {
     /** 1: what is spilled for these orders may be part of automatic head reserves too; never of
      * those that somebody has set. */
     int take_reserves;
+    /** For queues whose prefetch is automatic: each reads ahead what it is drained of in so much
+     * time. SPILLWAY_KEEP; 0: as far as there is memory, as without a word of it. */
+    uint64_t prefetch_ns;
 } spw_orders;
 
 /** A descriptor to wait for, as in poll(2). */

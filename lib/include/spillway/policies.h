@@ -138,6 +138,27 @@ SPILLWAY_API int spw_manual_fd(const spw_regulator *regulator);
 SPILLWAY_API int spw_manual_spill(const spw_regulator *regulator, uint64_t bytes);
 
 /**
+ * The adaptive policy moves two sizes that are automatic otherwise. The threshold of queues goes
+ * up, to half of the budget at most, when what they spill is fetched again at once, or when writers
+ * and readers wait longer for it than it is worth; it goes down when writers wait for want of
+ * memory; and goes back in calm, the later the more often that was too soon. And each queue reads
+ * ahead what it is drained of in a few times the time that reading a run takes at present; more
+ * while runs are late.
+ */
+typedef struct spw_adaptive_config {
+    size_t size;         /**< sizeof(spw_adaptive_config) */
+    uint64_t price_ns;   /**< how long writers and readers may wait for each GiB that is kept out of
+                            memory for a second; 0: 100 ms */
+    int keeps_threshold; /**< 1: the threshold is set already, and not moved */
+    int keeps_prefetch;  /**< 1: the same for reading ahead */
+    const spw_allocator *allocator;
+} spw_adaptive_config;
+
+/** `config` NULL: automatic. Returns 0, -EINVAL (a size that this library does not know, or a price
+ * of more than 292 years) or -ENOMEM. */
+SPILLWAY_API int spw_adaptive_open(const spw_adaptive_config *config, spw_regulator **out);
+
+/**
  * The compress policy, for a pool: makes runs smaller with lz4 or zstd on their way to a tier,
  * where that is worth it. It chooses code and level, or none, by what is scarce: the room of the
  * tier, or the speed of the device.

@@ -130,6 +130,10 @@ typedef struct spw_limits {
     uint64_t threshold_bytes;
     uint64_t prefetch_bytes;
     int hints; /**< 1: SPILLWAY_FETCH_HINT is of use */
+    /** Not 0: a queue is to read ahead what it is drained of in so much time, rather than as far as
+     * there is memory (see spw_orders); it is `now_ns` now, on any clock that does not go back. */
+    uint64_t prefetch_ns;
+    uint64_t now_ns;
 } spw_limits;
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
