@@ -34,7 +34,6 @@ struct passage {
     uint64_t spilled_bytes, fetched_bytes, hasty_bytes;
     uint64_t writer_wait_ns, stall_ns; /* of writers; of both */
     uint64_t freed_byte_seconds;
-    uint64_t runs, late_runs;
 };
 
 static struct passage passage_of(const spw_outlook *from, const spw_outlook *to)
@@ -46,8 +45,6 @@ static struct passage passage_of(const spw_outlook *from, const spw_outlook *to)
         .hasty_bytes = to->hasty_bytes_total - from->hasty_bytes_total,
         .writer_wait_ns = to->writer_wait_ns_total - from->writer_wait_ns_total,
         .freed_byte_seconds = to->freed_byte_seconds_total - from->freed_byte_seconds_total,
-        .runs = to->fetched_runs_total - from->fetched_runs_total,
-        .late_runs = to->late_runs_total - from->late_runs_total,
     };
     passage.stall_ns =
         passage.writer_wait_ns + to->reader_wait_ns_total - from->reader_wait_ns_total;
@@ -211,25 +208,31 @@ static void threshold_decide(struct adaptive_state *state, const struct passage 
 /* ---- reading ahead ---- */
 
 /* Pushes the lever by what is late. Returns the word for it; NULL: it stays. */
-static const char *ahead_push(struct lever *lever, const struct passage *passage, uint64_t now_ns)
+static const char *ahead_push(struct lever *lever, uint64_t runs, uint64_t late_runs,
+                              uint64_t now_ns)
 {
-    if (passage->late_runs == 0)
+    if (late_runs == 0)
         return lever_rest(lever, now_ns) ? "shallow" : NULL;
     lever_stir(lever, now_ns);
-    if (passage->late_runs < LATE_MIN || passage->late_runs <= passage->runs / LATE_PART ||
-        lever->level == AHEAD_LEVEL_MAX || !lever_may_push(lever, 1, now_ns))
+    if (late_runs < LATE_MIN || late_runs <= runs / LATE_PART || lever->level == AHEAD_LEVEL_MAX ||
+        !lever_may_push(lever, 1, now_ns))
         return NULL;
     lever_push(lever, 1, now_ns);
     return "deeper";
 }
 
-static void ahead_decide(struct adaptive_state *state, const struct passage *passage,
-                         const spw_outlook *outlook, spw_orders *orders)
+static void ahead_decide(struct adaptive_state *state, const spw_outlook *outlook,
+                         spw_orders *orders)
 {
     uint64_t read_ns = outlook->device_read_ns, now_ns = outlook->now_ns;
+    uint64_t runs = outlook->fetched_runs_total - state->ahead_runs;
+    uint64_t late_runs = outlook->late_runs_total - state->ahead_late_runs;
+    state->ahead_runs = outlook->fetched_runs_total;
+    state->ahead_late_runs = outlook->late_runs_total;
     if (read_ns == 0)
         return;
-    const char *word = state->ahead_ns > 0 ? ahead_push(&state->ahead, passage, now_ns) : "ahead";
+    const char *word =
+        state->ahead_ns > 0 ? ahead_push(&state->ahead, runs, late_runs, now_ns) : "ahead";
     uint64_t times = (uint64_t)AHEAD_TIMES << state->ahead.level;
     uint64_t ns = read_ns < AHEAD_MAX_NS / times ? read_ns * times : AHEAD_MAX_NS;
     bool follow = ns > state->ahead_ns + state->ahead_ns / 2 || ns < state->ahead_ns / 2;
@@ -242,8 +245,7 @@ static void ahead_decide(struct adaptive_state *state, const struct passage *pas
     orders_note(orders, word ? word : "ahead",
                 "reading a run takes %s, %" PRIu64 " of %" PRIu64 " were late: "
                 "what a queue is drained of in %s is read ahead",
-                show_time(read_ns).text, passage->late_runs,
-                larger(passage->runs, passage->late_runs), show_time(ns).text);
+                show_time(read_ns).text, late_runs, larger(runs, late_runs), show_time(ns).text);
 }
 
 /* ---- both ---- */
@@ -252,8 +254,11 @@ void adaptive_decide(struct adaptive_state *state, const struct adaptive_wish *w
                      const spw_outlook *outlook, spw_orders *orders)
 {
     bool begins = state->from.now_ns == 0;
-    if (begins)
+    if (begins) {
         state->look_ns = ADAPTIVE_LOOK_NS;
+        state->ahead_runs = outlook->fetched_runs_total;
+        state->ahead_late_runs = outlook->late_runs_total;
+    }
     if (!begins && outlook->now_ns < state->from.now_ns + ADAPTIVE_LOOK_NS) {
         orders->wake_in_use_ns = state->from.now_ns + state->look_ns;
         return;
@@ -263,7 +268,7 @@ void adaptive_decide(struct adaptive_state *state, const struct adaptive_wish *w
         if (!wish->keeps_threshold)
             threshold_decide(state, &passage, wish, outlook, orders);
         if (!wish->keeps_prefetch && !orders->action) /* one decision at a time */
-            ahead_decide(state, &passage, outlook, orders);
+            ahead_decide(state, outlook, orders);
         state->look_ns = passage_is_still(&passage)
                              ? smaller(2 * state->look_ns, ADAPTIVE_LOOK_MAX_NS)
                              : ADAPTIVE_LOOK_NS;

@@ -37,8 +37,9 @@ struct adaptive_state {
     struct lever threshold;
     uint64_t threshold_bytes; /* as ordered; 0: as it follows from the budget */
     struct lever ahead;
-    uint64_t ahead_ns;       /* as ordered; 0: never */
-    uint64_t ahead_noted_ns; /* when that was last told */
+    uint64_t ahead_ns;                    /* as ordered; 0: never */
+    uint64_t ahead_noted_ns;              /* when that was last told */
+    uint64_t ahead_runs, ahead_late_runs; /* of which it knows: it may miss a look */
 };
 
 /* Adds what is to be done to `orders`, which hold none yet. */

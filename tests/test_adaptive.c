@@ -453,31 +453,41 @@ static const struct setting on_disk[] = {
 
 enum { IDLE_QUEUES = 31, PIECE = 65536, ROUNDS = 10 };
 
+struct looks {
+    struct bed *bed;
+    uint64_t due_ns; /* of the next look, before this one */
+};
+
+static uint64_t due_ns(const struct bed *bed)
+{
+    struct governor *governor = &bed->pool->governor;
+    pthread_mutex_lock(&governor->lock);
+    uint64_t due_ns = governor->regulators[0]->wake_in_use_ns;
+    pthread_mutex_unlock(&governor->lock);
+    return due_ns;
+}
+
+static bool has_looked(void *context)
+{
+    const struct looks *looks = context;
+    return due_ns(looks->bed) != looks->due_ns && governor_is_quiet(&looks->bed->pool->governor);
+}
+
+/* Time passes, and the policy looks. */
+static void look(struct bed *bed)
+{
+    struct looks looks = {bed, due_ns(bed)};
+    fault_clock_advance(2 * SECOND_NS + MS_NS);
+    spw_governor_wake(spw_pool_governor(bed->pool), NULL);
+    cr_assert(wait_until(has_looked, &looks));
+}
+
 static void attach(struct bed *bed)
 {
     spw_regulator *regulator;
     cr_assert_eq(spw_adaptive_open(NULL, &regulator), 0);
     cr_assert_eq(spw_governor_attach(spw_pool_governor(bed->pool), regulator), 0);
-}
-
-struct looks {
-    const struct bed *bed;
-    uint64_t wakeups;
-};
-
-static bool has_looked(void *context)
-{
-    const struct looks *looks = context;
-    return bed_stats(looks->bed).governor_wakeups_total > looks->wakeups &&
-           governor_is_quiet(&looks->bed->pool->governor);
-}
-
-/* Time passes, and the policy looks. */
-static void look(struct bed *bed, uint64_t ns)
-{
-    struct looks looks = {bed, bed_quiet(bed).governor_wakeups_total};
-    fault_clock_advance(ns);
-    spw_governor_wake(spw_pool_governor(bed->pool), NULL);
+    struct looks looks = {bed, SPILLWAY_NEVER};
     cr_assert(wait_until(has_looked, &looks));
 }
 
@@ -522,7 +532,7 @@ static spw_stats thrash(bool adaptive, uint64_t spilled_bytes[ROUNDS])
             take(&ends, &at, 4 * MIB);
         }
         if (adaptive)
-            look(&bed, 2 * SECOND_NS);
+            look(&bed);
         spilled_bytes[round] = bed_quiet(&bed).spilled_bytes_total - before;
         before += spilled_bytes[round];
     }
@@ -546,4 +556,131 @@ Test(adaptive, ends_what_is_spilled_and_fetched_at_once)
     cr_assert_lt(2 * with.spilled_bytes_total, without.spilled_bytes_total);
     cr_assert_lt(2 * with.hasty_bytes_total, without.hasty_bytes_total);
     cr_assert_gt(with.decisions_total, 0);
+}
+
+/* ---- on a pool, over a device of the test's own ---- */
+
+/*
+ * Time is the test's: a read takes so much of it, four at a time, and a reader takes one run in
+ * every other millisecond if it is there. Nothing depends on how fast the machine is.
+ */
+enum { DEVICE_READS = 4, PHASE_STEPS = 80, RUN_BYTES = PIECE };
+
+static struct {
+    _Atomic uint64_t read_ns;
+    _Atomic uint64_t until_ns[DEVICE_READS]; /* of reads that wait for their time; 0: none */
+    _Atomic bool off;
+} device;
+
+static void device_read(void *context)
+{
+    (void)context;
+    uint64_t until_ns = fault_os.clock_ns() + atomic_load(&device.read_ns), none = 0;
+    unsigned slot = 0;
+    while (!atomic_compare_exchange_strong(&device.until_ns[slot], &none, until_ns)) {
+        slot = (slot + 1) % DEVICE_READS;
+        none = 0;
+    }
+    while (!atomic_load(&device.off) && fault_os.clock_ns() < until_ns)
+        nap();
+    atomic_store(&device.until_ns[slot], 0);
+}
+
+/* What is due has been read, and as much waits for its time as there is to wait. */
+static bool device_is_settled(void *context)
+{
+    const struct bed *bed = context;
+    uint64_t reads = bed_stats(bed).reading_bytes / RUN_BYTES, waiting = 0;
+    for (unsigned i = 0; i < DEVICE_READS; i++) {
+        uint64_t until_ns = atomic_load(&device.until_ns[i]);
+        if (until_ns != 0 && until_ns <= fault_os.clock_ns())
+            return false;
+        waiting += until_ns != 0;
+    }
+    return waiting == (reads < DEVICE_READS ? reads : DEVICE_READS);
+}
+
+static void step(struct bed *bed)
+{
+    cr_assert(wait_until(device_is_settled, bed));
+    fault_clock_advance(MS_NS);
+    cr_assert(wait_until(device_is_settled, bed));
+}
+
+/* A reader takes a run in each step, if it is there; then all is read that was asked for, and the
+ * policy looks, twice since it takes one decision at a time. Returns how many runs were late. */
+static uint64_t phase(struct bed *bed, const struct ends *ends, uint64_t *at, uint64_t read_ns)
+{
+    uint64_t late = bed_stats(bed).late_runs_total;
+    atomic_store(&device.read_ns, read_ns);
+    for (unsigned i = 0; i < PHASE_STEPS; i++) {
+        spw_bytes piece;
+        long got = spw_reader_drain(ends->reader, &piece, 1);
+        cr_assert(got == 1 || got == -EAGAIN);
+        if (got == 1) {
+            cr_assert(piece.len == PIECE && stream_is(&piece, *at));
+            spw_bytes_release(&piece);
+            *at += PIECE;
+        }
+        step(bed);
+        step(bed);
+    }
+    late = bed_stats(bed).late_runs_total - late;
+    while (bed_stats(bed).reading_bytes > 0)
+        step(bed);
+    look(bed);
+    look(bed);
+    return late;
+}
+
+static uint64_t ordered_ns(const struct bed *bed)
+{
+    return atomic_load(&bed->pool->prefetch_ns);
+}
+
+/* What was read and is not drained. */
+static uint64_t ahead_bytes(const struct bed *bed)
+{
+    spw_stats stats = bed_stats(bed);
+    return stats.loaded_bytes + stats.lent_bytes;
+}
+
+Test(adaptive, a_device_that_gets_slow_is_read_ahead_from_farther)
+{
+    static const struct setting settings[] = {
+        {"memory", "16MiB"}, {"engine", "threads"}, {"tiers", "disk"}, {NULL, NULL}};
+    struct bed bed;
+    struct ends idle[IDLE_QUEUES], ends;
+    uint64_t end = 0, at = 0;
+    bed_open(&bed, settings, 1);
+    fault_clock_set(1000 * SECOND_NS);
+    for (unsigned i = 0; i < IDLE_QUEUES; i++)
+        idle[i] = ends_open(&bed);
+    ends = ends_open(&bed);
+    attach(&bed);
+    put(&ends, &end, 8 * PHASE_STEPS * RUN_BYTES);
+    bed_quiet(&bed);
+    atomic_store(&device.off, false);
+    fault_hook(FAULT_PREAD, device_read, NULL);
+    phase(&bed, &ends, &at, MS_NS); /* as far as there is memory, since nothing is known yet */
+    cr_assert_eq(phase(&bed, &ends, &at, MS_NS), 0);
+    cr_assert_eq(phase(&bed, &ends, &at, MS_NS), 0);
+    uint64_t fast_ns = ordered_ns(&bed), fast_bytes = ahead_bytes(&bed);
+    cr_assert_gt(fast_ns, 0);
+    uint64_t late = phase(&bed, &ends, &at, 6 * MS_NS);
+    cr_assert_gt(late, PHASE_STEPS / 10);
+    cr_assert_gt(ordered_ns(&bed), 2 * fast_ns);
+    phase(&bed, &ends, &at, 6 * MS_NS);
+    uint64_t last = phase(&bed, &ends, &at, 6 * MS_NS);
+    cr_assert_lt(4 * last, late, "%llu of %u are late, %llu were", (unsigned long long)last,
+                 PHASE_STEPS, (unsigned long long)late);
+    cr_assert_gt(ahead_bytes(&bed), fast_bytes);
+    atomic_store(&device.off, true);
+    fault_hook(FAULT_PREAD, NULL, NULL);
+    fault_clock_real();
+    take(&ends, &at, end - at);
+    for (unsigned i = 0; i < IDLE_QUEUES; i++)
+        ends_close(&idle[i]);
+    ends_close(&ends);
+    bed_close(&bed);
 }

@@ -136,7 +136,7 @@ static const struct {
      {{"threshold,prefetch,pressure", "threshold,prefetch,pressure"},
       {"none", "none"},
       {"prefetch,threshold", "threshold,prefetch"},
-      {"compress", "compress"}},
+      {"adaptive,compress", "adaptive,compress"}},
      {"magic", "threshold,", ",", "none,manual"},
      {"manual,manual", "threshold,prefetch,threshold"}},
     {"floor",
@@ -168,6 +168,10 @@ static const struct {
       {"speed", "speed"}},
      {"gzip", "zstd:", "zstd:x", "lz4:1", ":3"},
      {"zstd:-8", "zstd:20", "zstd:" HUGE_NUMBER}},
+    {"price",
+     {{"100ms", "100ms"}, {"1ms", "1ms"}, {"1h", "1h"}, {"0.25s", "250ms"}},
+     {"10", "s", "-1s", "1 s", "auto"},
+     {"999us", "999999ns", "61min", "3601s", HUGE_NUMBER "h"}},
 };
 enum { ROWS = sizeof(table) / sizeof(table[0]) };
 _Static_assert((unsigned)ROWS == (unsigned)OPTION_COUNT, "each setting has its values here");
