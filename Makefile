@@ -381,6 +381,12 @@ bench-run: all
 	    --json $(BENCH)/report.json --plot $(BENCH)/report.svg --markdown $(BENCH)/report.md \
 	    $(BENCH_OPTIONS) >$(BENCH)/report.txt; code=$$?; cat $(BENCH)/report.txt; exit $$code
 
+.PHONY: bench-pressure
+bench-pressure: all ## beside a hog in one memory cgroup, as root: the pressure policy, a fixed budget, swap (10 minutes)
+	@mkdir -p $(BENCH)
+	@$(BUILD)/spillbench pressure $(if $(filter 1,$(QUICK)),--total 2GiB --pairs 1,--pairs 3) \
+	    --json $(BENCH)/pressure.json --plot $(BENCH)/pressure.svg $(BENCH_OPTIONS)
+
 readme-bench: $(BENCH)/report.md ## write the results of the last make bench into README.md
 	$(Q)awk -v table=$(BENCH)/report.md '/^<!-- end of bench/ { skip = 0 } !skip { print } \
 	    /^<!-- bench:/ { skip = 1; while ((getline line < table) > 0) print line }' README.md \

@@ -59,6 +59,26 @@ Test(bench_pressure, times_are_from_the_kernels_word)
     near(verdict.whole_s, 10);
     near(verdict.resident_share, 200.0 / 380);
     cr_assert_eq(verdict.turns, 1);
+    cr_assert_eq(verdict.answer_count, 1);
+    near(verdict.answers[0].event_s, 13.75);
+    near(verdict.answers[0].decided_s, 14);
+    near(verdict.answers[0].fits_s, 14.5);
+    near(verdict.gap_s, 0.02);
+    free(record);
+}
+
+/* From the last time that anything was seen before the word of it. */
+Test(bench_pressure, how_long_it_was_stopped_is_told)
+{
+    struct pressure_record *record = record_make(14.5);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < record->moment_count; i++) {
+        double at_s = record->moments[i].at_s;
+        if (at_s < 14.05 || at_s > 14.35)
+            record->moments[kept++] = record->moments[i];
+    }
+    record->moment_count = kept;
+    near(pressure_judge(&plan, record).gap_s, 0.32);
     free(record);
 }
 
@@ -68,6 +88,7 @@ Test(bench_pressure, use_that_never_fits_is_late)
     struct pressure_verdict verdict = pressure_judge(&plan, record);
     cr_assert_gt(verdict.event_s, 1000);
     cr_assert_gt(verdict.stall_s, 1000);
+    cr_assert_lt(verdict.answers[0].fits_s, 0);
     free(record);
 }
 

@@ -32,8 +32,8 @@ struct pressure_options {
 #define OPTION(name) offsetof(struct pressure_options, name)
 
 static const struct arg pressure_args[] = {
-    {"total", "BYTES", ARG_BYTES, OPTION(total_bytes), "8GiB", "passed through in all"},
-    {"rate", "BYTES", ARG_BYTES, OPTION(rate_bytes), "200MiB",
+    {"total", "BYTES", ARG_BYTES, OPTION(total_bytes), "6GiB", "passed through in all"},
+    {"rate", "BYTES", ARG_BYTES, OPTION(rate_bytes), "300MiB",
      "a second, that are produced at most"},
     {"backlog", "BYTES", ARG_BYTES, OPTION(backlog_bytes), "1GiB",
      "stand between producer and consumer meanwhile"},
@@ -41,9 +41,9 @@ static const struct arg pressure_args[] = {
     {"limit", "BYTES", ARG_BYTES, OPTION(limit_bytes), "512MiB",
      "the limit of the memory cgroup that each run has for itself and its hog"},
     {"memory", "BYTES", ARG_BYTES, OPTION(memory_bytes), "384MiB", "the budget of the pool"},
-    {"hog", "BYTES", ARG_BYTES, OPTION(hog_bytes), "320MiB", "what the hog takes"},
+    {"hog", "BYTES", ARG_BYTES, OPTION(hog_bytes), "400MiB", "what the hog takes"},
     {"hog-on", "SECONDS", ARG_COUNT, OPTION(hog_on_s), "15", "how long it holds that"},
-    {"hog-off", "SECONDS", ARG_COUNT, OPTION(hog_off_s), "5", "how long it holds nothing"},
+    {"hog-off", "SECONDS", ARG_COUNT, OPTION(hog_off_s), "3", "how long it holds nothing"},
     {"calm", "SECONDS", ARG_COUNT, OPTION(calm_s), "40",
      "after the work, without the hog: how long the budget may take to be whole"},
     {"rivals", "LIST", ARG_TEXT, OPTION(rivals), "all",
@@ -54,6 +54,7 @@ static const struct arg pressure_args[] = {
 /* The rounds of one rival. */
 struct outcome {
     bool wanted, left;
+    unsigned killed;
     struct series wall, rate, rss, swapped, cpu;
     struct measure *measure; /* of the last round */
     struct pressure_record *record;
@@ -169,6 +170,7 @@ static int run_one(struct bench *bench, enum rival rival, struct report *report)
         return 0;
     }
     bench->outcomes[rival].left = true;
+    bench->outcomes[rival].killed += strstr(measure->why, ": killed ") != NULL;
     if (measure->error == -EOPNOTSUPP || measure->error == -EPERM) {
         report_note(report, "%s: skipped: %s.", name, measure->why);
     } else {
@@ -252,35 +254,57 @@ static void check_rows(const struct bench *bench, struct report *report)
     table = report_table(report, "promises", "What the policy promises, the worst of all rounds",
                          COUNT(columns), columns, units);
     check_row(table, "from the event until the use fits", EVENT_MOST_S, worst->event_s);
+    if (worst->event_s > EVENT_MOST_S)
+        row_remark(table,
+                   "a thread of this process that has next to nothing to do was stopped for "
+                   "%.0f ms at a time meanwhile",
+                   worst->gap_s * 1000);
     check_row(table, "from the stall until the use fits", STALL_MOST_S, worst->stall_s);
     check_row(table, "from calm until the budget is whole", WHOLE_MOST_S, worst->whole_s);
     report_note(report,
                 "The budget was lowered %u times or more in each round and changed its direction "
                 "%u times at most; under pressure the process came down to %.0f %% of the memory "
-                "that it held before. Nobody was killed.",
+                "that it held before.",
                 worst->lowered, worst->turns, worst->resident_share * 100);
+}
+
+/* Whoever was killed has not finished sooner than anybody. */
+static void ratio_row(const struct bench *bench, enum rival rival, struct table *table)
+{
+    const struct outcome *outcome = &bench->outcomes[rival];
+    const struct outcome *policy = &bench->outcomes[RIVAL_POLICY];
+    struct series ratio = {0};
+    bool sooner = policy->measure && (rival == RIVAL_POLICY || outcome->killed > 0);
+
+    row_begin(table);
+    cell_text(table, "%s", rival_name(rival));
+    if (outcome->measure && policy->measure) {
+        series_ratio(&outcome->wall, &policy->wall, &ratio);
+        cell_series(table, &ratio);
+        sooner = sooner || series_median(&ratio) > 1;
+    } else {
+        cell_none(table);
+    }
+    cell_number(table, outcome->killed);
+    if (rival == RIVAL_POLICY)
+        cell_text(table, "%s: never killed", outcome->killed == 0 && sooner ? "pass" : "short");
+    else
+        cell_text(table, "%s: the policy is done sooner", sooner ? "pass" : "short");
 }
 
 static void ratio_rows(const struct bench *bench, struct report *report)
 {
-    static const char *const columns[] = {"rival", "wall"};
-    static const enum unit units[] = {UNIT_TEXT, UNIT_RATIO};
-    const struct outcome *policy = &bench->outcomes[RIVAL_POLICY];
+    static const char *const columns[] = {"rival", "wall", "killed", "result"};
+    static const enum unit units[] = {UNIT_TEXT, UNIT_RATIO, UNIT_COUNT, UNIT_TEXT};
     struct table *table;
 
-    if (!policy->measure)
+    if (!bench->outcomes[RIVAL_POLICY].measure && bench->outcomes[RIVAL_POLICY].killed == 0)
         return;
     table = report_table(report, "ratios", "Times as long as with the policy", COUNT(columns),
                          columns, units);
-    for (int i = RIVAL_FIXED; i < RIVAL_COUNT; i++) {
-        struct series ratio = {0};
-
-        if (!bench->outcomes[i].measure)
-            continue;
-        series_ratio(&bench->outcomes[i].wall, &policy->wall, &ratio);
-        row_begin(table);
-        cell_text(table, "%s", rival_name((enum rival)i));
-        cell_series(table, &ratio);
+    for (int i = 0; i < RIVAL_COUNT; i++) {
+        if (bench->outcomes[i].measure || bench->outcomes[i].killed > 0)
+            ratio_row(bench, (enum rival)i, table);
     }
 }
 
