@@ -8,7 +8,7 @@ PACKAGES_CI := valgrind clang clang-format
 # What clang needs to link fuzzers: `make fuzz` says so where that cannot be had.
 PACKAGES_FUZZ := clang libclang-rt-dev
 # What `make deb` needs, and a look at what it made.
-PACKAGES_DEB := debhelper dpkg-dev fakeroot lintian
+PACKAGES_DEB := debhelper dpkg-dev fakeroot lintian systemtap-sdt-dev
 # For plots, and to stand beside: `make bench` goes on without what cannot be had, and says so.
 PACKAGES_BENCH := gnuplot-nox mbuffer strace linux-perf valgrind
 
@@ -63,6 +63,8 @@ WITH_URING ?= $(call has,liburing.h)
 WITH_NUMA ?= $(call has,numaif.h)
 WITH_LZ4 ?= $(call has,lz4.h)
 WITH_ZSTD ?= $(call has,zstd.h)
+# Static probes for tracers: Debian's systemtap-sdt-dev.
+WITH_SDT ?= $(call has,sys/sdt.h)
 HAVE_URING := $(WITH_URING)
 HAVE_NUMA := $(WITH_NUMA)
 HAVE_LZ4 := $(WITH_LZ4)
@@ -77,7 +79,7 @@ LIBS := $(strip $(URING_LIBS) $(NUMA_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) -lpthread)
 WARNINGS := -Wall -Wextra -Wconversion -Wundef -Wstrict-prototypes -Wmissing-prototypes \
 	$(if $(filter 1,$(WERROR)),-Werror)
 DEFINES := -D_GNU_SOURCE -DSPILLWAY_HAVE_URING=$(HAVE_URING) -DSPILLWAY_HAVE_NUMA=$(HAVE_NUMA) \
-	-DSPILLWAY_HAVE_LZ4=$(HAVE_LZ4) -DSPILLWAY_HAVE_ZSTD=$(HAVE_ZSTD)
+	-DSPILLWAY_HAVE_LZ4=$(HAVE_LZ4) -DSPILLWAY_HAVE_ZSTD=$(HAVE_ZSTD) -DSPILLWAY_HAVE_SDT=$(WITH_SDT)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
 	$(if $(findstring undefined,$(SANITIZE)),-fno-sanitize-recover=undefined))
 COMMON := -std=gnu11 $(WARNINGS) $(DEFINES) -Ilib/include $(EXT_CFLAGS) $(SANITIZE_FLAGS)
@@ -467,7 +469,7 @@ dist: ## build/spillway-VERSION.tar.gz of the last commit, the same bytes each t
 .PHONY: deb deb-check
 deb: dist ## Debian packages of the last commit in build/deb, looked at by lintian
 	@sh tests/deps.sh $(PACKAGES_BUILD) $(PACKAGES_DEB)
-	@BUILD='$(BUILD)' VERSION='$(VERSION)' PACKAGES='$(PACKAGES_BUILD)' sh tools/debian.sh
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' PACKAGES='$(PACKAGES_BUILD) systemtap-sdt-dev' sh tools/debian.sh
 
 deb-check: ## install and remove what `make deb` made, in a system of its own
 	@BUILD='$(BUILD)' bash tests/deb.sh
@@ -485,6 +487,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1@\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	    while IFS=@ read -r goal what; do printf '%-16s %s\n' "$$goal" "$$what"; done
 	@echo "  V=1 shows commands; BUILD, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, JOBS as usual;"
-	@echo "  WITH_URING=0, WITH_NUMA=0, WITH_LZ4=0 and WITH_ZSTD=0 leave out what is optional; WERROR=0 keeps warnings warnings."
+	@echo "  WITH_URING=0, WITH_NUMA=0, WITH_LZ4=0, WITH_ZSTD=0 and WITH_SDT=0 leave out what is optional; WERROR=0 keeps warnings warnings."
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(BUILD)/obj/*/*/*.d $(BUILD)/pic/*/*.d $(BUILD)/$(VARIANT)/*.d $(BUILD)/tests/*.d $(BUILD)/tests/prog/*.d)

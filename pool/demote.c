@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "../lib/alloc.h"
+#include "../lib/probes.h"
 #include "checksum.h"
 #include "pages.h"
 #include "run.h"
@@ -141,6 +142,7 @@ static void demotion_move(struct demotion *demotion, struct run *run)
     run->checksum = atomic_load(&demotion->checksum);
     run->at = demotion->shape.at;
     demotion->shape.place = PLACE_NONE;
+    PROBE2(evict, run->id, run->bytes);
     pool_count(run->pool, demoted_bytes_total, run->bytes);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../lib/alloc.h"
+#include "../lib/probes.h"
 #include "engine_impl.h"
 
 /* --- life --- */
@@ -508,6 +509,8 @@ int engine_run_io(struct engine *engine, struct request *request, unsigned slot)
             len = ENGINE_REQUEST_MAX_BYTES;
         if (step == STEP_PAUSE)
             engine_pause();
+        if (job->op == JOB_WRITE)
+            PROBE3(write, job->file, offset, len);
         engine_request_begin(engine, slot, os->clock_ns());
         result = job->op == JOB_READ ? os->pread(fd, start, len, offset)
                                      : os->pwrite(fd, start, len, offset);

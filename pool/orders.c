@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../lib/growable.h"
+#include "../lib/probes.h"
 #include "governor.h"
 #include "pool.h"
 
@@ -66,6 +67,8 @@ static void decision_note(struct governor *governor, const char *name, const cha
     text_put(decision.regulator, sizeof(decision.regulator), name);
     text_put(decision.action, sizeof(decision.action), action);
     text_put(decision.reason, sizeof(decision.reason), reason);
+    PROBE5(decision, decision.regulator, decision.action, budget_before_bytes,
+           decision.budget_bytes, spill_bytes);
     decisions_add(&governor->decisions, &decision);
     pool_count(pool, decisions_total, 1);
     log_line(&pool->log, SPILLWAY_LOG_DEBUG, "%s: %s: %s (budget %llu bytes, %llu in use)",

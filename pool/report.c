@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../lib/growable.h"
+#include "../lib/probes.h"
 #include "pool.h"
 
 /* ---- fallbacks ---- */
@@ -28,8 +29,10 @@ bool pool_fallback_new(struct spw_pool *pool, const char *name)
     }
     pool->fallback_taken = true;
     pthread_mutex_unlock(&pool->lock);
-    if (!known)
+    if (!known) {
+        PROBE1(fallback, name);
         pool_count(pool, fallbacks_total, 1);
+    }
     return !known;
 }
 

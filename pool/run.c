@@ -7,6 +7,7 @@
 
 #include "../lib/alloc.h"
 #include "../lib/block.h"
+#include "../lib/probes.h"
 #include "checksum.h"
 
 static struct run *run_of(spw_handle *handle)
@@ -295,6 +296,7 @@ static void count_fetched(struct run *run)
     uint64_t now_ns = pool->os->clock_ns();
     if (run->state != RUN_LOADED)
         count_gone(run, now_ns);
+    PROBE4(fetch, run->id, run->bytes, run->place == PLACE_DISK ? 2 : 1, run->late ? 1 : 0);
     pool_count(pool, fetched_runs_total, 1);
     pool_count(pool, fetched_bytes_total, run->bytes);
     pool_count(pool, on_time_runs_total, !run->late);

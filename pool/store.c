@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../lib/alloc.h"
+#include "../lib/probes.h"
 #include "checksum.h"
 #include "pages.h"
 #include "run.h"
@@ -270,6 +271,7 @@ void count_stored(struct run *run, bool direct)
     ledger_stored(&pool->ledger, run->bytes,
                   atomic_load_explicit(&pool->next_run_id, memory_order_relaxed),
                   pool->os->clock_ns());
+    PROBE3(store, run->id, run->bytes, run->place == PLACE_DISK ? 2 : 1);
     pool_count(pool, spilled_runs_total, 1);
     pool_count(pool, spilled_bytes_total, run->bytes);
     if (run->place == PLACE_DISK)

@@ -4,6 +4,7 @@
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
+#include "../lib/probes.h"
 #include "hint.h"
 #include "run.h"
 
@@ -61,6 +62,7 @@ static int adopt_first(struct spw_pool *pool, spw_chunks *chunks, spw_sink *sink
     spw_chunks_pop(chunks, &bytes);
     spw_bytes_release(&bytes); /* not the last: the run has its own part */
     spw_sink_add(sink, &run->handle, 1);
+    PROBE3(spill, run->id, run->bytes, 1);
     return 1;
 }
 
@@ -104,6 +106,7 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
             return -ENOMEM;
         }
         spw_sink_add(sink, &run->handle, run->count);
+        PROBE3(spill, run->id, run->bytes, run->count);
         run_stage(run);
         any = true;
     }

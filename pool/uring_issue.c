@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* From jobs to requests: room, slots, splitting. */
+#include "../lib/probes.h"
 #include "uring.h"
 
 #if defined(SPILLWAY_HAVE_URING) && SPILLWAY_HAVE_URING
@@ -160,6 +161,8 @@ void uring_slot_issue(struct uring *uring, unsigned index)
     }
     fd = uring->fixed_files || no_file ? (int)job->file : uring->engine->fds[job->file];
     sqe = io_uring_get_sqe(&uring->ring);
+    if (job->op == JOB_WRITE)
+        PROBE3(write, job->file, offset, len);
     if (job->op == JOB_READ)
         io_uring_prep_read(sqe, fd, start, len, offset);
     else if (job->op == JOB_WRITE)
