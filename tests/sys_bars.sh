@@ -39,7 +39,7 @@ numbers() {
 }
 
 # Without perf and strace two groups of rows are limited, whatever machine this is.
-PATH=$work/empty "$spillbench" bars --quick --quiet --dir "$work/scratch" --only cost,proof,policies,prefetch \
+PATH=$work/empty "$spillbench" bars --quick --quiet --dir "$work/scratch" --only cost,proof,policies,prefetch,crowd \
     --json "$work/report.json" --markdown "$work/report.md" >"$work/report.txt" 2>"$work/err"
 code=$?
 check "measured, exit code $code" [ $code -eq 0 ]
@@ -49,6 +49,8 @@ check "each limited row has its reason on the next line" reasons "$work/report.t
 check "what is not installed limits" grep -q '^      perf is not installed here$' "$work/report.txt"
 check "reading ahead is judged for both engines and the memory tier" \
     [ "$(rows "$work/report.txt" | grep -c '^prefetch, reader slower than the device')" = 5 ]
+check "a crowd of queues has its rows" \
+    [ "$(rows "$work/report.txt" | grep -Ec '^(64 unequal queues,|the same: (no light queue|use of the budget)) ')" = 3 ]
 check "a median has its span" numbers "$work/report.txt"
 check "the compress policy has its rows" \
     [ "$(rows "$work/report.txt" | grep -c '^compress policy, .* \(pass\|short\|limited\)$')" = 5 ]

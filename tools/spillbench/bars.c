@@ -15,8 +15,8 @@ static const struct arg args[] = {
     {"quick", NULL, ARG_FLAG, offsetof(struct bars_options, quick), NULL,
      "little data and few rounds: shows that it works, its figures mean little"},
     {"only", "GROUPS", ARG_TEXT, offsetof(struct bars_options, only), NULL,
-     "groups of bars, with commas between: disk, others, memory, tiers, latency, cost, pipe, "
-     "prefetch, proof, policies; default: all"},
+     "groups of bars, with commas between: disk, others, memory, crowd, tiers, latency, cost, "
+     "pipe, prefetch, proof, policies; default: all"},
     {"markdown", "FILE", ARG_TEXT, offsetof(struct bars_options, markdown), NULL,
      "write the table as Markdown, with machine, date and commit"},
     {"spillpipe", "PROGRAM", ARG_TEXT, offsetof(struct bars_options, spillpipe), NULL,
@@ -28,7 +28,7 @@ static const struct arg args[] = {
 
 /* Short ones first, so that something is to be seen; what heats the page cache last. */
 static const struct bars_group *const groups[] = {
-    &bars_disk,     &bars_latency, &bars_cost, &bars_tiers, &bars_memory,
+    &bars_disk,     &bars_latency, &bars_cost, &bars_tiers, &bars_memory,   &bars_crowd,
     &bars_prefetch, &bars_others,  &bars_pipe, &bars_proof, &bars_policies,
 };
 enum { EXIT_USAGE = 2, GROUPS = sizeof(groups) / sizeof(groups[0]) };

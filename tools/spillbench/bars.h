@@ -43,7 +43,7 @@ struct bars_group {
 };
 
 extern const struct bars_group bars_disk, bars_others, bars_tiers, bars_latency, bars_cost,
-    bars_memory, bars_pipe, bars_proof, bars_prefetch, bars_policies;
+    bars_memory, bars_pipe, bars_proof, bars_prefetch, bars_policies, bars_crowd;
 
 /* Whether one more interleaved round fits into the time for a group; the first three always do. */
 bool bars_goes_on(const struct bars *bars, unsigned rounds_done);
