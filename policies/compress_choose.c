@@ -194,8 +194,11 @@ static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *vi
     }
     verdict.code = fastest(chooser, view, &verdict.why);
     unsigned trial = to_try(chooser, view, verdict.code);
-    if (trial > 0)
+    if (trial > 0) {
+        if (chooser->current[0] == 0) /* it does not show what none is good for */
+            chooser->settle_ns = outcome_settle_ns;
         return (struct verdict){.code = trial, .why = WHY_MEASURE};
+    }
     if (verdict.code > 0 && device_is_due(chooser, view)) {
         chooser->looking = true;
         return (struct verdict){.why = WHY_MEASURE, .skip_bytes = LOOK_BYTES};

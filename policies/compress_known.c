@@ -171,7 +171,9 @@ double known_outcome(const struct chooser *chooser, bool coded)
 bool known_vain(const struct chooser *chooser)
 {
     bool known = chooser->outcomes[0].ns >= outcome_settle_ns;
-    double none = known ? known_outcome(chooser, false) : known_device(chooser);
+    double none = known_device(chooser); /* as it is, no more goes out than the device takes */
+    if (known)
+        none = smaller(none, known_outcome(chooser, false));
 
     return chooser->outcomes[1].ns >= outcome_least_ns &&
            known_outcome(chooser, true) < none * still_worth;

@@ -350,6 +350,24 @@ Test(compress, what_was_given_up_in_a_bad_moment_comes_back)
               (sim.now_ns - start_ns) / (double)S);
 }
 
+/* A burst of what went out before a code was chosen, as writes that were begun together end
+ * together: as if none moved more than the device ever does. */
+Test(compress, a_burst_at_the_beginning_is_not_what_none_is_good_for)
+{
+    struct sim sim;
+    sim_open(&sim, COMPRESS_AUTO, 0.2);
+    sim_runs(&sim, 3, quick_writer);
+    sim.view.passed_bytes_total += 60 * MIB;
+    sim.view.passed_ns_total += 100000000;
+    sim.share = 0.5; /* 0.3 GB/s */
+    sim_runs(&sim, 16, quick_writer);
+    uint64_t none = sim.runs[0];
+    double rate = sim_runs(&sim, 512, quick_writer);
+    cr_assert_leq(sim.runs[0], none + 1, "%llu: %s", (unsigned long long)(sim.runs[0] - none),
+                  sim.reason);
+    cr_assert(rate > 0.25, "%.3f", rate);
+}
+
 /* ---- room ---- */
 
 Test(compress, a_tier_that_is_nearly_full_gets_the_densest_code)
