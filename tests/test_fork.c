@@ -204,6 +204,16 @@ static void child_drops(struct holdings *h)
     spw_reader_close(h->ends.reader);
 }
 
+#define CHECK_SAME(name, kind, help)                                                               \
+    cr_assert_eq(before->name, after->name, "the child changed " #name " from %llu to %llu",       \
+                 (unsigned long long)before->name, (unsigned long long)after->name);
+
+static void check_same(const spw_stats *before, const spw_stats *after)
+{
+    SPILLWAY_STATS_TABLE(CHECK_SAME)
+    cr_assert_eq(memcmp(before, after, sizeof(*before)), 0, "the child changed a text");
+}
+
 static void child_is_told(const struct setting *settings)
 {
     struct holdings h;
@@ -219,7 +229,7 @@ static void child_is_told(const struct setting *settings)
     }
     child_ends(child);
     spw_stats after = bed_quiet(&h.bed);
-    cr_assert_eq(memcmp(&before, &after, sizeof(before)), 0, "the child changed a count");
+    check_same(&before, &after);
     for (unsigned i = 0; i < 40; i++)
         put(&h, i % 2 ? ORIGIN_LOAN : ORIGIN_POOL_SLAB, 50000);
     holdings_close(&h);
