@@ -586,7 +586,6 @@ static struct ends ends_filled(struct bed *bed)
         cr_assert_eq(spw_chunks_pop(&chunks, &bytes), 1);
         cr_assert_eq(spw_writer_extend(ends.writer, &bytes, 1, 0), 0);
     }
-    cr_assert_eq(bed_stats(bed).spilled_bytes_total, 0);
     return ends;
 }
 
@@ -608,6 +607,7 @@ Test(regulators, manual_empties_a_queue)
     struct bed bed;
     bed_open(&bed, roomy, 1);
     struct ends ends = ends_filled(&bed);
+    cr_assert_eq(bed_stats(&bed).spilled_bytes_total, 0);
     spw_regulator *manual = spw_governor_regulator(spw_pool_governor(bed.pool), "manual");
     cr_assert_eq(spw_manual_spill(manual, 2 * MIB), 0);
     wait_decided(&bed, "spill");
@@ -664,6 +664,7 @@ Test(regulators, pressure_brings_an_idle_queue_down)
     cr_assert_eq(mkfifo(path, 0600), 0);
     bed_open(&bed, roomy, 1);
     struct ends ends = ends_filled(&bed);
+    cr_assert_eq(bed_stats(&bed).spilled_bytes_total, 0);
     uint64_t before = bed_stats(&bed).used_bytes;
     struct pressure_host host = {.os = &fault_os, .root = rig.root};
     spw_pressure_config config = {.size = sizeof(config), .source = path, .floor_bytes = 2 * MIB};
