@@ -165,6 +165,11 @@ $(BUILD)/flags: FORCE
 	@echo '$(LINK) $(LIB_CFLAGS) $(LIBS)' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
+# Checksums in wider registers: asked for before they are used (pool/checksum_wide.h).
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
+$(BUILD)/obj/pool/checksum_wide.o $(BUILD)/pic/pool/checksum_wide.o: private LIB_CFLAGS += -mavx2
+endif
+
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

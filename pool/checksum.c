@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "checksum.h"
 
+#include "checksum_wide.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -11,6 +13,13 @@ uint64_t checksum_identity(uint64_t pool_id, uint64_t run_id, uint64_t bytes)
 }
 
 uint64_t checksum_update(uint64_t checksum, const void *data, size_t len)
+{
+    if (checksum_wide_works())
+        return checksum_wide(checksum, data, len);
+    return checksum_narrow(checksum, data, len);
+}
+
+uint64_t checksum_narrow(uint64_t checksum, const void *data, size_t len)
 {
     return XXH3_64bits_withSeed(data, len, checksum);
 }

@@ -14,4 +14,7 @@ uint64_t checksum_identity(uint64_t pool_id, uint64_t run_id, uint64_t bytes);
 /* The checksum of `data`, with `checksum` as the seed. */
 uint64_t checksum_update(uint64_t checksum, const void *data, size_t len);
 
+/* The same, as every processor can. */
+uint64_t checksum_narrow(uint64_t checksum, const void *data, size_t len);
+
 #endif
