@@ -144,7 +144,7 @@ static int run_bars(const void *context, struct report *report)
                         .pairs = options->quick ? 2 : (unsigned)options->common.pairs,
                         .budget_bytes = options->quick ? 8 << 20 : 64 << 20,
                         .data_bytes = options->quick ? 128 << 20 : 1 << 30,
-                        .phase_bytes = options->quick ? 256 << 20 : UINT64_C(2) << 30};
+                        .phase_bytes = options->quick ? 256 << 20 : UINT64_C(3) << 29};
 
     int code = EXIT_SUCCESS, used = 0;
     char took[512] = "";

@@ -131,7 +131,7 @@ static void late_consumers(struct pipe_bars *pipe)
 {
     bool quick = pipe->bars->options->quick;
     const struct late fixed = {.late_s = quick ? 0.5 : 5,
-                               .pairs = quick ? 1 : 3,
+                               .pairs = quick ? 1 : 2,
                                .what = "consumer 5 s late, beside mbuffer with its disk file",
                                .what_cpu = "consumer 5 s late, CPU beside mbuffer"};
     const struct late all = {.pairs = quick ? 1 : 2,

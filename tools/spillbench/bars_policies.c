@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,6 +246,7 @@ static void slow_tar_row(struct bars *bars)
 {
     struct contest contest = contest_of(bars, "compress, slow device", "auto", DATA_TAR);
 
+    contest.bytes = contest.bytes / 3 * 2;
     slow_row(bars, &contest, "compress policy, a device slowed to 200 MB/s, files of /usr",
              ">= 1.8 x uncompressed", tar_least);
 }
@@ -258,6 +260,20 @@ static void slow_text_row(struct bars *bars)
              ">= 2.0 x uncompressed", text_least);
 }
 
+/* Against the mean of the two pools without the policy, round by round. Returns how far these are
+ * apart, as a share. */
+static double against_both(const struct series values[CONTENDERS], struct series *ratio)
+{
+    const struct series *one = &values[PLAIN], *other = &values[PLAIN_AGAIN];
+    struct series both = {.count = 0}, same;
+
+    for (unsigned i = 0; i < one->count && i < other->count; i++)
+        series_add(&both, (one->values[i] + other->values[i]) / 2);
+    series_ratio(&values[PACKED], &both, ratio);
+    series_ratio(other, one, &same);
+    return fabs(series_median(&same) - 1);
+}
+
 /*
  * What the policy costs where it does nothing: the time and the processor's. A machine that is
  * further apart with itself cannot show it.
@@ -265,23 +281,22 @@ static void slow_text_row(struct bars *bars)
 static void cost_row(struct bars *bars, struct contest *contest, const char *what,
                      const char *asked)
 {
-    struct series wall, cpu, same;
+    struct series wall, cpu;
     char wall_span[SPAN_BYTES], cpu_span[SPAN_BYTES], why[160];
 
     contest->contenders = CONTENDERS;
     if (!contest_run(bars, contest, what, asked))
         return;
-    series_ratio(&contest->wall_s[PACKED], &contest->wall_s[PLAIN], &wall);
-    series_ratio(&contest->cpu_s[PACKED], &contest->cpu_s[PLAIN], &cpu);
-    series_ratio(&contest->wall_s[PLAIN_AGAIN], &contest->wall_s[PLAIN], &same);
-    double apart = series_median(&same);
-    bool noisy = !at_most(apart, cost_most) || !at_least(apart, 2 - cost_most);
+    double wall_apart = against_both(contest->wall_s, &wall);
+    double cpu_apart = against_both(contest->cpu_s, &cpu);
+    double apart = wall_apart > cpu_apart ? wall_apart : cpu_apart;
+    bool noisy = apart > cost_most - 1;
     bool none = contest->encoded_bytes <= contest->spilled_bytes / 50;
     bool reached =
         none && at_most(series_median(&wall), cost_most) && at_most(series_median(&cpu), cost_most);
     snprintf(why, sizeof(why),
              "two pools without the policy differ by %.1f %%, which is more than what is asked",
-             (apart - 1) * 100);
+             apart * 100);
     bars_row(bars, what, asked, verdict_of(reached, none && noisy),
              !reached && none && noisy ? why : NULL, "%s x wall, %s x CPU; %.1f %% encoded",
              span_text(wall_span, &wall, "%.3f"), span_text(cpu_span, &cpu, "%.3f"),
@@ -303,7 +318,8 @@ static void noise_row(struct bars *bars)
     struct contest contest = contest_of(bars, "compress, incompressible", "auto", DATA_NOISE);
 
     contest.slow = true;
-    contest.bytes /= 3;
+    contest.bytes = contest.bytes / 3 * 2;
+    contest.rounds = 5;
     cost_row(bars, &contest, "compress policy, slowed device, incompressible data", "costs <= 3 %");
 }
 
@@ -327,9 +343,9 @@ static void run(struct bars *bars)
 {
     slow_tar_row(bars);
     slow_text_row(bars);
-    fast_row(bars);
-    room_row(bars);
     noise_row(bars);
+    room_row(bars);
+    fast_row(bars); /* goes on as long as the group's time allows */
 }
 
 const struct bars_group bars_policies = {"policies", run};
