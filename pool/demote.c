@@ -8,7 +8,6 @@
 #include "../lib/alloc.h"
 #include "../lib/probes.h"
 #include "checksum.h"
-#include "pages.h"
 #include "run.h"
 
 struct demotion {
@@ -122,7 +121,7 @@ static int demotion_ready(struct pieces *pieces, struct lane *lane)
     struct piece piece = run_piece(&demotion->shape, lane->index);
     const struct extent *extent = run_extent(&demotion->shape, lane->index);
     const unsigned char *data = demotion->region + piece.offset;
-    pages_expect(pieces->pool->os, data, piece.len);
+    run_expect(pieces->pool, data, piece.len);
     atomic_fetch_add(&demotion->checksum, run_piece_checksum(&demotion->shape, lane->index, data));
     struct job *job = &lane->job;
     job->file = extent->dir;

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "pages.h"
 #include "run.h"
 
 /* A frame saves an eighth at least, or is not worth its decoding. */
@@ -105,7 +104,7 @@ static const unsigned char *encode_input(struct flight *flight)
     struct lane *lane = flight->pieces.starter;
     if (flight->run->count == 1) {
         const unsigned char *chunk = whole_chunk(flight);
-        pages_expect(flight->pieces.pool->os, chunk, (size_t)flight->run->bytes);
+        run_expect(flight->pieces.pool, chunk, (size_t)flight->run->bytes);
         return chunk;
     }
     if (!lane->staging && staging_open(flight, lane, CLAIM_FORCE))

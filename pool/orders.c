@@ -116,6 +116,8 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
     uint64_t before_bytes = budget_now(pool);
     if (orders->budget_bytes != SPILLWAY_KEEP)
         budget_move(pool, orders->budget_bytes);
+    if (budget_now(pool) < before_bytes)
+        atomic_store_explicit(&pool->was_short, true, memory_order_relaxed);
     if (orders->trim_bytes > 0)
         buffers_trim(&pool->buffers, orders->trim_bytes);
     if (orders->hold_disk >= 0)

@@ -68,6 +68,7 @@ struct spw_pool {
     /* Orders of the governor's; 0: none. */
     _Atomic uint64_t threshold_bytes, prefetch_bytes, prefetch_ns;
     _Atomic bool disk_held; /* nothing goes to disk unless writers would have to wait */
+    _Atomic bool was_short; /* the budget was once lowered: some of our memory may be in swap */
 
     /* Fixed after open. */
     enum checksum_mode checksum;

@@ -19,6 +19,7 @@
 #define SPILLWAY_POOL_RUN_H
 
 #include "frame.h"
+#include "pages.h"
 #include "pieces.h"
 #include "pool.h"
 #include "slot.h"
@@ -404,6 +405,14 @@ static inline void run_unlist(struct run *run)
         ahead_remove(run);
     else
         memory_remove(run);
+}
+
+/* Before memory of a run is read as a whole. A call of the kernel for each run, so only once memory
+ * has been short: before that there is nothing in swap, as far as anyone knows. */
+static inline void run_expect(const struct spw_pool *pool, const void *start, size_t bytes)
+{
+    if (atomic_load_explicit(&pool->was_short, memory_order_relaxed))
+        pages_expect(pool->os, start, bytes);
 }
 
 extern const spw_handle_ops run_handle_ops;

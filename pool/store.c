@@ -6,7 +6,6 @@
 #include "../lib/alloc.h"
 #include "../lib/probes.h"
 #include "checksum.h"
-#include "pages.h"
 #include "run.h"
 #include "segment.h"
 
@@ -60,7 +59,7 @@ void gather_piece(struct flight *flight, struct piece piece, unsigned char *to)
         const unsigned char *from = spw_chunks_peek(&flight->chunks)->data;
         filled -= piece.offset;
         filled = copied = filled < piece.len ? filled : piece.len;
-        pages_expect(run->pool->os, from + piece.offset, filled);
+        run_expect(run->pool, from + piece.offset, filled);
         memcpy(to, from + piece.offset, filled);
     }
     memset(to + filled, 0, piece.len - filled);
@@ -252,7 +251,7 @@ static int store_ready(struct pieces *pieces, struct lane *lane)
     if (!flight->region)
         gather_piece(flight, piece, data);
     else if (flight->direct)
-        pages_expect(pieces->pool->os, data, piece.len);
+        run_expect(pieces->pool, data, piece.len);
     atomic_fetch_add(&flight->checksum, run_piece_checksum(run, lane->index, data));
     struct job *job = &lane->job;
     job->file = extent->dir;

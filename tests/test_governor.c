@@ -574,6 +574,7 @@ Test(governor, the_budget_moves_below_its_ceiling)
     probe_init(&probe, 0);
     cr_assert_eq(spw_governor_attach(governor, &probe.regulator), 0);
     wait_applied(&probe, 1);
+    cr_assert_not(atomic_load(&bed.pool->was_short));
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         spw_orders orders = no_orders();
         orders.budget_bytes = cases[i].wish_bytes;
@@ -596,6 +597,7 @@ Test(governor, the_budget_moves_below_its_ceiling)
         cr_assert_str_eq(decision.action, "move");
         cr_assert_str_eq(decision.reason, orders.reason);
         cr_assert_eq(stats.decisions_total, i + 1);
+        cr_assert(atomic_load(&bed.pool->was_short), "and stays so");
     }
     bed_close(&bed);
 }

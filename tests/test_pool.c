@@ -897,21 +897,26 @@ Test(pool, slabs_are_written_without_a_copy)
     hand_close(&hand);
 }
 
-/* Pages that were swapped out come in at once, not a few at each touch; without the hint too. */
+/* Pages that were swapped out come in at once, not a few at each touch; without the hint too. No
+ * call is spent on it as long as memory was never short. */
 Test(pool, pages_that_are_written_are_asked_for_first)
 {
     struct hand hand;
     hand_open(&hand, on_disk, 1);
+    hand_spill(&hand, slab_chunk(hand.bed.pool, 0, MIB, 0));
+    wait_state(hand.handles[0], RUN_STORED);
+    cr_assert_neq(fault_last(FAULT_ADVISE).argument, MADV_WILLNEED);
+    atomic_store(&hand.bed.pool->was_short, true);
     for (unsigned refused = 0; refused < 2; refused++) {
         if (refused)
             fault_fail_when(FAULT_ADVISE, MADV_WILLNEED, 0, FAULT_ALWAYS, -ENOMEM);
         hand_spill(&hand, slab_chunk(hand.bed.pool, 0, MIB, 0));
-        wait_state(hand.handles[2 * refused], RUN_STORED);
+        wait_state(hand.handles[2 * refused + 1], RUN_STORED);
         struct fault_args last = fault_last(FAULT_ADVISE);
         cr_assert_eq(last.argument, MADV_WILLNEED);
         cr_assert_geq(last.len, MIB, "its own pages");
         hand_spill(&hand, stream_chunks(0, 1, 300001));
-        wait_state(hand.handles[2 * refused + 1], RUN_STORED);
+        wait_state(hand.handles[2 * refused + 2], RUN_STORED);
         last = fault_last(FAULT_ADVISE);
         cr_assert_eq(last.argument, MADV_WILLNEED);
         cr_assert_geq(last.len, 300001, "what is copied");
