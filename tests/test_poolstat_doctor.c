@@ -179,6 +179,8 @@ Test(doctor, io_uring_and_why_not)
 {
     static const char container[] = "docker run --security-opt seccomp=unconfined";
 
+    if (!SPILLWAY_HAVE_URING)
+        test_skip("built without io_uring");
     set(NULL);
     fault_path_fail("/fx", -ENOENT);
     fault_fail(FAULT_RING_ALLOWED, 0, FAULT_ALWAYS, -EPERM);
