@@ -184,3 +184,17 @@ void vault_wait(struct vault *vault, enum vault_call call, unsigned count)
     struct wanted_calls wanted = {vault, call, count};
     cr_assert(wait_until(waits, &wanted), "nothing came to the coder");
 }
+
+/* ---- a scene ---- */
+
+void scene_open(struct scene *scene, const struct setting *settings, unsigned dirs)
+{
+    hand_open(&scene->hand, settings, dirs);
+    scene->vault = vault_attach(scene->hand.bed.pool);
+}
+
+void scene_close(struct scene *scene)
+{
+    hand_close(&scene->hand);
+    vault_free(scene->vault);
+}

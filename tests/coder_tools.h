@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "../pool/pool.h"
+#include "pool_tools.h"
 #include "spillway/coder.h"
 
 enum vault_call { VAULT_CHOOSE, VAULT_ENCODE, VAULT_DECODE, VAULT_CALLS };
@@ -53,5 +54,14 @@ void vault_free(struct vault *vault);
 void vault_shut(struct vault *vault, enum vault_call call);
 void vault_let(struct vault *vault, enum vault_call call);
 void vault_wait(struct vault *vault, enum vault_call call, unsigned count);
+
+/* A pool by hand with a vault. */
+struct scene {
+    struct hand hand;
+    struct vault *vault;
+};
+
+void scene_open(struct scene *scene, const struct setting *settings, unsigned dirs);
+void scene_close(struct scene *scene);
 
 #endif

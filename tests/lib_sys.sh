@@ -157,6 +157,18 @@ at_least() { # counter, number
     }
 }
 
+# Whether a command ends with this exit code, and says these words.
+exits() { # code, words, command...
+    local code=$1 words=$2 have
+    shift 2
+    "$@" >"$work/out" 2>&1
+    have=$?
+    [ $have -eq "$code" ] && grep -q -- "$words" "$work/out" && return
+    echo "exit code $have instead of $code, or no '$words':"
+    cat "$work/out"
+    return 1
+}
+
 # What is found stays so until the script ends: sys_limits.sh of another run on this machine waits.
 can_uring() {
     local switch=/proc/sys/kernel/io_uring_disabled

@@ -163,16 +163,6 @@ fi
 check "nothing is left of a run that was killed" nothing_left $pid
 
 # ---- refused, or failed, with a reason ----
-exits() { # code, words, command...
-    local code=$1 words=$2 have
-    shift 2
-    "$@" >"$work/out" 2>&1
-    have=$?
-    [ $have -eq "$code" ] && grep -q -- "$words" "$work/out" && return
-    echo "exit code $have instead of $code, or no '$words':"
-    cat "$work/out"
-    return 1
-}
 check "an unknown contender" exits 2 "'nobody' is none" compare --contenders seed,nobody
 check "a limit below the threshold" exits 2 "--limit" compare --limit 8MiB
 check "more than is allowed in all" exits 2 "--total" compare --total 9GiB

@@ -78,16 +78,6 @@ for signal in TERM KILL; do
 done
 
 # ---- refused, or not possible here, with a reason ----
-exits() { # code, words, command...
-    local code=$1 words=$2 have
-    shift 2
-    "$@" >"$work/out" 2>&1
-    have=$?
-    [ $have -eq "$code" ] && grep -q -- "$words" "$work/out" && return
-    echo "exit code $have instead of $code, or no '$words':"
-    cat "$work/out"
-    return 1
-}
 check "an unknown rival" exits 2 "--rivals" "${small[@]}" --rivals pressure,nobody
 check "a rival twice" exits 2 "--rivals" "${small[@]}" --rivals pressure,pressure
 check "a hog above the limit" exits 2 "--hog" "${small[@]}" --hog 129MiB

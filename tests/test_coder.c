@@ -13,24 +13,6 @@
 
 #define CHUNK (256 * KIB)
 
-/* A pool by hand with a vault. */
-struct scene {
-    struct hand hand;
-    struct vault *vault;
-};
-
-static void scene_open(struct scene *scene, const struct setting *settings, unsigned dirs)
-{
-    hand_open(&scene->hand, settings, dirs);
-    scene->vault = vault_attach(scene->hand.bed.pool);
-}
-
-static void scene_close(struct scene *scene)
-{
-    hand_close(&scene->hand);
-    vault_free(scene->vault);
-}
-
 static spw_stats now(const struct scene *scene)
 {
     return bed_stats(&scene->hand.bed);

@@ -11,30 +11,12 @@
 
 #define CHUNK (256 * KIB)
 
-/* A pool by hand with a vault. */
-struct scene {
-    struct hand hand;
-    struct vault *vault;
-};
-
 static const struct setting disk_threads[] = {
     {"memory", "32MiB"}, {"tiers", "disk"}, {"engine", "threads"}, {NULL, NULL}};
 static const struct setting disk_ring[] = {
     {"memory", "32MiB"}, {"tiers", "disk"}, {"engine", "io_uring"}, {NULL, NULL}};
 static const struct setting both_tiers[] = {
     {"memory", "32MiB"}, {"memory_tier", "64MiB"}, {"engine", "threads"}, {NULL, NULL}};
-
-static void scene_open(struct scene *scene, const struct setting *settings, unsigned dirs)
-{
-    hand_open(&scene->hand, settings, dirs);
-    scene->vault = vault_attach(scene->hand.bed.pool);
-}
-
-static void scene_close(struct scene *scene)
-{
-    hand_close(&scene->hand);
-    vault_free(scene->vault);
-}
 
 /* ---- who waits while the account is corked ---- */
 

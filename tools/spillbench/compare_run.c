@@ -19,8 +19,7 @@
 #define MIB (UINT64_C(1) << 20)
 
 enum {
-    NULL_TURN_BYTES = 4 << 20,    /* what the null strategy holds at most: stays in caches */
-    SWAP_SPARE_BYTES = 256 << 20, /* beyond the data: the process itself, clusters with holes */
+    NULL_TURN_BYTES = 4 << 20, /* what the null strategy holds at most: stays in caches */
 };
 
 #define CONTENDER_NAME(id, name, text) name,

@@ -21,9 +21,8 @@
 #define MIB (UINT64_C(1) << 20)
 
 enum {
-    REMOVE_TRIES = 100,           /* every 10 ms: a group empties after its last process */
-    SWAP_SPARE_BYTES = 256 << 20, /* beyond the data */
-    TRICKLE_CHUNKS = 16,          /* stand in the queue while it waits to be whole */
+    REMOVE_TRIES = 100,  /* every 10 ms: a group empties after its last process */
+    TRICKLE_CHUNKS = 16, /* stand in the queue while it waits to be whole */
     TRICKLE_MS = 20,
 };
 

@@ -7,6 +7,10 @@
 
 struct swap;
 
+enum {
+    SWAP_SPARE_BYTES = 256 << 20
+}; /* beyond the data: the process itself, clusters with holes */
+
 /* Each returns NULL with *err set to -errno and, in why[why_bytes], what was refused. Both are
  * undone when this process is killed. The caller must have one thread. */
 struct swap *swap_open_file(const char *dir, uint64_t bytes, int *err, char *why,
