@@ -161,12 +161,24 @@ size_t budget_run_bytes(const struct spw_pool *pool)
                                 atomic_load_explicit(&pool->queues, memory_order_relaxed));
 }
 
+/* What only a spill can free. Copies on their way to the disk go by themselves: were they counted,
+ * each run that is written would make the next one go too. */
+static uint64_t waits_for_spill(const struct spw_pool *pool)
+{
+    const struct counters *counters = pool->counters;
+    uint64_t reading = used_by_readers(&pool->buffers), share = readers_share(pool);
+    return counters_sum(atomic_load(&counters->resident_foreign_bytes) +
+                        atomic_load(&counters->entry_block_bytes) +
+                        buffers_used(&pool->buffers, USE_SLAB)) +
+           (reading > share ? reading - share : 0);
+}
+
 bool pool_disk_accepts(struct spw_pool *pool, uint64_t bytes)
 {
     if (!pool->disk)
         return false;
     if (atomic_load_explicit(&pool->disk_held, memory_order_relaxed) &&
-        budget_used_by_writers(pool) <= budget_wait_mark(pool))
+        waits_for_spill(pool) <= budget_wait_mark(pool))
         return false;
     return disk_may_accept(pool->disk, bytes);
 }
@@ -192,6 +204,14 @@ bool pool_accepts(struct spw_pool *pool)
     size_t run_bytes = budget_run_bytes(pool);
     return (pool->memtier && memtier_may_accept(pool->memtier, run_bytes)) ||
            pool_disk_accepts(pool, run_bytes);
+}
+
+/* The same for who is over the mark with what comes: for such the disk is not held back. */
+static bool accepts_over_mark(struct spw_pool *pool)
+{
+    size_t run_bytes = budget_run_bytes(pool);
+    return (pool->memtier && memtier_may_accept(pool->memtier, run_bytes)) ||
+           (pool->disk && disk_may_accept(pool->disk, run_bytes));
 }
 
 uint64_t budget_room(struct spw_pool *pool)
@@ -293,7 +313,7 @@ static int bounded_check(struct spw_pool *pool, uint64_t bytes)
     pool_retry_held(pool);
     if (atomic_load(&pool->counters->in_flight_bytes) > 0)
         return 1;
-    if (!pool->engine || held_is_full(pool) || !pool_accepts(pool))
+    if (!pool->engine || held_is_full(pool) || !accepts_over_mark(pool))
         return -ENOSPC;
     uint64_t used = less_ahead(pool, budget_used(pool)),
              warm = buffers_used(&pool->buffers, USE_WARM);
