@@ -60,6 +60,37 @@ if command -v promtool >/dev/null; then
 else
     pass_over "promtool check rules" "no promtool"
 fi
+# hold_pools has the library linked in, so the probes are its own.
+trace() {
+    local i tracer
+    sed "s|usdt:[^:]*:spillway|usdt:$hold:spillway|" "$kit/trace.bt" >trace.bt
+    bpftrace -p "$HOLD_PID" trace.bt >traced 2>trace.err &
+    tracer=$!
+    cleanups+=("kill -KILL $tracer 2>/dev/null")
+    for i in $(seq 300); do
+        grep -q '^Tracing' traced && break
+        kill -0 $tracer 2>/dev/null || break
+        sleep 0.1
+    done
+    echo fill >&"${HOLD[1]}"
+    read -r -t 60 answer <&"${HOLD[0]}"
+    kill -INT $tracer
+    wait $tracer
+    cat trace.err
+    grep '^@spilled_bytes: [1-9]' traced && grep '^@stored_bytes\[disk\]: [1-9]' traced
+}
+if ! grep -q -- '-DSPILLWAY_HAVE_SDT=1' "$BUILD/flags"; then
+    pass_over "trace.bt" "built without sys/sdt.h"
+elif ! timeout 30 bpftrace -e 'BEGIN { exit(); }' >/dev/null 2>&1; then
+    pass_over "trace.bt" "no bpftrace that works here"
+else
+    check "trace.bt: what is spilled and stored is seen" trace
+fi
+if command -v shellcheck >/dev/null; then
+    check "shellcheck" shellcheck -s sh "$kit"/*.sh
+else
+    pass_over "shellcheck" "it is not here"
+fi
 if command -v systemd-analyze >/dev/null; then
     # The binary it names is only there once it is installed.
     sed "s|/usr/bin/poolstat|$poolstat|" "$kit/spillway-textfile.service" >spillway-textfile.service

@@ -6,7 +6,8 @@
 #     BUILD=build tests/deb.sh
 #
 # The system is a fresh Debian where debootstrap can make one (root, and a mirror), else a folder
-# that only dpkg looks into: then the program is built with this machine's compiler.
+# that only dpkg looks into: then the program is built with this machine's compiler. SYSTEM=folder
+# takes that way in any case, and so does who is not root.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 build=$(realpath "${BUILD:-build}")
@@ -21,6 +22,8 @@ done
     exit 1
 }
 [ "$(id -u)" -eq 0 ] || {
+    # Root of a namespace of its own is enough for a folder.
+    unshare --map-root-user true 2>/dev/null && SYSTEM=folder exec unshare --map-root-user bash tests/deb.sh
     echo "deb: only root can install packages, be it into a folder"
     echo "0 passed, 0 failed, 1 skipped"
     exit 0
@@ -53,6 +56,7 @@ files_of() { # root
 
 bootstrap() {
     local codename mirror
+    [ "${SYSTEM:-}" != folder ] || return 1
     command -v debootstrap >/dev/null || return 1
     codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     mirror=$(apt-cache policy | sed -nE "s|^ *[0-9]+ (https?://[^ ]*) $codename/main .*|\1|p" | head -n 1)

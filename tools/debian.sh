@@ -4,8 +4,10 @@
 #
 #     BUILD=build VERSION=0.1.0 PACKAGES='what building needs' sh tools/debian.sh
 #
-# Dates are those of the last commit, so that the same commit makes the same packages.
+# Dates are those of the last commit, so that the same commit makes the same packages. Who answers
+# for the packages is said here; MAINTAINER='Name <address>' make deb says somebody else.
 set -eu
+maintainer=${MAINTAINER:-The Spillway authors <spillway@spillway.invalid>}
 template=$(dirname "$0")/debian
 dist=spillway-$VERSION
 deb=$BUILD/deb
@@ -24,7 +26,7 @@ date=$(date -R -u -d "@$(git log -1 --format=%ct)")
 for file in "$tree"/debian/*; do
     [ -f "$file" ] || continue
     sed -i -e "s/@BUILD_DEPENDS@/$depends/" -e "s/@DEV_DEPENDS@/$dev/" -e "s/@VERSION@/$VERSION/" \
-        -e "s/@DATE@/$date/" -e "s/@SYMBOL_VERSION@/$symbols/" -e "s/@SINCE@/$VERSION/" "$file"
+        -e "s|@MAINTAINER@|$maintainer|" -e "s/@DATE@/$date/" -e "s/@SYMBOL_VERSION@/$symbols/" -e "s/@SINCE@/$VERSION/" "$file"
 done
 sed -e '1,/^Copyright/d' -e 's/^$/./' -e 's/^/ /' "$tree/LICENSE" | sed '1{/^ \.$/d}' >"$deb/license"
 sed -i -e "/^@LICENSE@/{r $deb/license" -e 'd}' "$tree/debian/copyright"
