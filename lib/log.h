@@ -16,7 +16,7 @@ enum { LOG_LINES_PER_WINDOW = 20 };
 struct log {
     spw_log_fn *fn; /* NULL: silent */
     void *context;
-    enum spw_log_level level;
+    _Atomic enum spw_log_level level; /* may be changed at any time */
     const struct os *os;
     _Atomic uint64_t window_start_ns;
     _Atomic uint32_t lines;

@@ -440,12 +440,13 @@ OWN_TYPE(period);
 OWN_TYPE(price);
 OWN_TYPE(coding);
 
-#define OPTION_ROW(name_, variable_, member_, kind_, fallback_, allowed_, help_)                   \
+#define OPTION_ROW(name_, variable_, member_, kind_, fallback_, live_, allowed_, help_)            \
     {.name = #name_,                                                                               \
      .variable = "SPILLWAY_" #variable_,                                                           \
      .type = &type_##kind_,                                                                        \
      .offset = offsetof(struct settings, member_),                                                 \
      .fallback = (fallback_),                                                                      \
+     .live = live_,                                                                                \
      .allowed = (allowed_),                                                                        \
      .help = (help_)},
 

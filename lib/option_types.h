@@ -16,11 +16,12 @@ struct option_row {
     const struct option_type *type;
     size_t offset; /* of the member in struct settings */
     const char *fallback;
+    const char *live; /* who takes a change while the pool is open; NULL: nobody */
     const char *allowed;
     const char *help;
 };
 
-#define OPTIONS_COUNT_ROW(name, variable, member, type, fallback, allowed, help) OPTION_##variable,
+#define OPTIONS_COUNT_ROW(name, variable, ...) OPTION_##variable,
 enum option_index { OPTIONS_TABLE(OPTIONS_COUNT_ROW) OPTION_COUNT };
 #undef OPTIONS_COUNT_ROW
 

@@ -76,16 +76,13 @@ int options_apply(spw_options *options, const struct option_row *row, const char
     return 0;
 }
 
-int spw_options_set(spw_options *options, const char *name, const char *value)
+int options_set(spw_options *options, const char *name, const char *value,
+                enum option_origin origin)
 {
     const struct option_row *row;
     char cut[SHOWN_BYTES];
 
-    if (options == NULL)
-        return -EINVAL;
     options->message[0] = '\0';
-    if (name == NULL)
-        name = "";
     row = options_find(name);
     if (row == NULL) {
         const struct option_row *nearest = options_nearest(name);
@@ -97,7 +94,14 @@ int spw_options_set(spw_options *options, const char *name, const char *value)
         return -ENOENT;
     }
     return options_apply(options, row, strcmp(name, row->name) == 0 ? row->name : row->variable,
-                         value != NULL ? value : "", ORIGIN_CALL);
+                         value, origin);
+}
+
+int spw_options_set(spw_options *options, const char *name, const char *value)
+{
+    if (options == NULL)
+        return -EINVAL;
+    return options_set(options, name != NULL ? name : "", value != NULL ? value : "", ORIGIN_CALL);
 }
 
 const char *spw_options_message(const spw_options *options)
@@ -118,6 +122,7 @@ int spw_options_describe(size_t index, spw_option_info *info)
     now.fallback = row->fallback;
     now.allowed = row->allowed;
     now.help = row->help;
+    now.live = row->live != NULL;
     return growable_write(info, OPTION_INFO_FIRST_BYTES, &now, sizeof(now));
 }
 
@@ -127,6 +132,7 @@ const char *spw_options_value(const spw_options *options, const char *name, cons
         [ORIGIN_DEFAULT] = "default",
         [ORIGIN_ENVIRONMENT] = "environment",
         [ORIGIN_CALL] = "call",
+        [ORIGIN_CONTROL] = "control",
     };
     const struct option_row *row;
     size_t index;

@@ -7,7 +7,7 @@
 #include "spillway/alloc.h"
 #include "spillway/options.h"
 
-enum option_origin { ORIGIN_DEFAULT, ORIGIN_ENVIRONMENT, ORIGIN_CALL };
+enum option_origin { ORIGIN_DEFAULT, ORIGIN_ENVIRONMENT, ORIGIN_CALL, ORIGIN_CONTROL };
 
 enum { OPTIONS_MESSAGE_BYTES = 1024 };
 
@@ -33,6 +33,10 @@ int options_load_from(spw_options *options, char *const *environment);
 /* Sets one row; a refusal leaves a message that calls the setting `shown`. */
 int options_apply(spw_options *options, const struct option_row *row, const char *shown,
                   const char *value, enum option_origin origin);
+
+/* spw_options_set() on somebody's behalf; `options` and `name` are there. */
+int options_set(spw_options *options, const char *name, const char *value,
+                enum option_origin origin);
 
 /* By name or variable; NULL when there is no such row. */
 const struct option_row *options_find(const char *name);

@@ -2,6 +2,7 @@
 /* The adaptive policy: the threshold by what spilling costs and buys, and how far to read ahead by
  * what the device takes. What it decides is in adaptive_decide.c. */
 #include <errno.h>
+#include <string.h>
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
@@ -24,6 +25,13 @@ static void adaptive_apply(spw_regulator *regulator, const spw_outlook *outlook,
     adaptive_decide(&adaptive->state, &adaptive->wish, outlook, orders);
 }
 
+static void adaptive_set(spw_regulator *regulator, const char *name, const char *value)
+{
+    struct adaptive *adaptive = (struct adaptive *)regulator;
+    if (strcmp(name, "price") == 0)
+        (void)units_parse_duration(value, &adaptive->wish.price_ns);
+}
+
 static void adaptive_close(spw_regulator *regulator)
 {
     struct adaptive *adaptive = (struct adaptive *)regulator;
@@ -35,6 +43,7 @@ static const spw_regulator_ops adaptive_ops = {
     .name = "adaptive",
     .apply = adaptive_apply,
     .close = adaptive_close,
+    .set = adaptive_set,
 };
 
 int spw_adaptive_open(const spw_adaptive_config *config, spw_regulator **out)

@@ -71,12 +71,14 @@ static int writer_open(spw_strategy *strategy, const struct settings *settings, 
         .size = sizeof(config),
         .threshold_bytes = pair_size(settings->threshold, strategy),
         .head_reserve_bytes = pair_size(settings->head_reserve, strategy),
+        .follows = SPILLWAY_SET_THRESHOLD | SPILLWAY_SET_HEAD_RESERVE,
     };
     if (is_wanted(settings, POLICY_THRESHOLD))
         return spw_threshold_open(strategy, &config, out);
     /* Policies for the whole pool spill by the hand of the queue's own. */
     if ((settings->policies & ordering) != 0) {
         config.threshold_bytes = UINT64_MAX - 1;
+        config.follows = SPILLWAY_SET_HEAD_RESERVE;
         return spw_threshold_open(strategy, &config, out);
     }
     return keeper_open(strategy, out);
@@ -97,6 +99,7 @@ static int reader_open(spw_strategy *strategy, const struct settings *settings, 
         .budget_bytes = pair_size(settings->prefetch, strategy),
         .limits = pair_limits,
         .limits_context = strategy,
+        .follows = SPILLWAY_SET_PREFETCH,
     };
     return spw_prefetch_open(&config, out);
 }

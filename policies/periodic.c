@@ -2,6 +2,7 @@
 /* The periodic policy: what has been resident for longer than a period goes. */
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
@@ -81,6 +82,17 @@ static void periodic_apply(spw_regulator *regulator, const spw_outlook *outlook,
         orders->wake_in_use_ns = least(periodic->due_ns, outlook->now_ns + EBB_LOOK_NS);
 }
 
+/* The next time is as far away as if the last one had been followed by the new period. */
+static void periodic_set(spw_regulator *regulator, const char *name, const char *value)
+{
+    struct periodic *periodic = (struct periodic *)regulator;
+    uint64_t before_ns = periodic->period_ns;
+    if (strcmp(name, "period") != 0 || units_parse_duration(value, &periodic->period_ns) != 0)
+        return;
+    if (periodic->due_ns != 0)
+        periodic->due_ns = periodic->due_ns - before_ns + periodic->period_ns;
+}
+
 static void periodic_close(spw_regulator *regulator)
 {
     struct periodic *periodic = (struct periodic *)regulator;
@@ -92,6 +104,7 @@ static const spw_regulator_ops periodic_ops = {
     .name = "periodic",
     .apply = periodic_apply,
     .close = periodic_close,
+    .set = periodic_set,
 };
 
 int spw_periodic_open(const spw_periodic_config *config, spw_regulator **out)

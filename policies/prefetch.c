@@ -23,6 +23,7 @@ struct reach {
 struct prefetch {
     spw_policy policy;
     uint64_t budget_bytes; /* SPILLWAY_AUTO: scaled */
+    uint64_t follows;      /* SPILLWAY_SET_PREFETCH: it may be set anew */
     void (*limits)(void *context, spw_limits *limits);
     void *limits_context;
     struct reach reach; /* of the last apply */
@@ -56,13 +57,15 @@ static struct reach prefetch_reach(struct prefetch *prefetch, uint64_t head)
     spw_limits limits = {.size = sizeof(limits), .queues = 1};
     if (prefetch->limits)
         prefetch->limits(prefetch->limits_context, &limits);
-    bool in_time = prefetch->budget_bytes == SPILLWAY_AUTO && limits.prefetch_ns > 0 &&
-                   limits.prefetch_bytes == 0 && limits.budget_bytes > 0;
+    uint64_t all = size_now(prefetch->budget_bytes, prefetch->follows, &limits,
+                            SPILLWAY_SET_PREFETCH, limits.set_prefetch_bytes);
+    bool in_time = all == SPILLWAY_AUTO && limits.prefetch_ns > 0 && limits.prefetch_bytes == 0 &&
+                   limits.budget_bytes > 0;
     if (in_time)
         pace_look(&prefetch->pace, head, limits.prefetch_ns, limits.now_ns);
     if (in_time && prefetch->pace.rate > 0)
         return reach_in_time(&prefetch->pace, &limits);
-    uint64_t share = scaled_head_reserve(&limits), own = share / 2, all = prefetch->budget_bytes;
+    uint64_t share = scaled_head_reserve(&limits), own = share / 2;
     if (own < limits.run_bytes)
         own = limits.run_bytes; /* one run at least */
     if (all == SPILLWAY_AUTO && limits.prefetch_bytes > 0)
@@ -259,6 +262,7 @@ int spw_prefetch_open(const spw_prefetch_config *config, spw_policy **out)
     prefetch->budget_bytes = known.budget_bytes;
     prefetch->limits = known.limits;
     prefetch->limits_context = known.limits_context;
+    prefetch->follows = known.follows;
     prefetch->next = prefetch->refused = prefetch->late = UINT64_MAX;
     prefetch->allocator = allocator;
     *out = &prefetch->policy;

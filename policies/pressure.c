@@ -11,6 +11,7 @@
 
 #include "../lib/alloc.h"
 #include "../lib/growable.h"
+#include "../lib/units.h"
 #include "pressure_decide.h"
 #include "words.h"
 
@@ -110,6 +111,41 @@ static void pressure_apply(spw_regulator *regulator, const spw_outlook *outlook,
         tell_source(pressure, orders);
 }
 
+/* "25%" or "64MiB". */
+static void floor_set(struct pressure *pressure, const char *value)
+{
+    struct amount floor = {0, 0};
+    int err = strchr(value, '%') ? units_parse_percent(value, &floor.percent)
+                                 : units_parse_bytes(value, &floor.bytes);
+    if (!err)
+        pressure->floor = floor;
+}
+
+/* "200ms/2s". */
+static void stall_set(struct pressure *pressure, const char *value)
+{
+    uint64_t stall_ns, window_ns;
+    char stall[UNITS_TEXT_BYTES];
+    size_t len = strcspn(value, "/");
+    if (value[len] != '/' || len >= sizeof(stall))
+        return;
+    memcpy(stall, value, len);
+    stall[len] = '\0';
+    if (units_parse_duration(stall, &stall_ns) == 0 &&
+        units_parse_duration(value + len + 1, &window_ns) == 0)
+        pressure_source_tune(pressure->source, stall_ns, window_ns);
+    pressure->told = false;
+}
+
+static void pressure_set(spw_regulator *regulator, const char *name, const char *value)
+{
+    struct pressure *pressure = (struct pressure *)regulator;
+    if (strcmp(name, "floor") == 0)
+        floor_set(pressure, value);
+    else if (strcmp(name, "stall") == 0)
+        stall_set(pressure, value);
+}
+
 static void pressure_close(spw_regulator *regulator)
 {
     struct pressure *pressure = (struct pressure *)regulator;
@@ -123,6 +159,7 @@ static const spw_regulator_ops pressure_ops = {
     .watch = pressure_watch,
     .apply = pressure_apply,
     .close = pressure_close,
+    .set = pressure_set,
 };
 
 static int read_config(const spw_pressure_config *config, spw_pressure_config *known)

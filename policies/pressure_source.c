@@ -293,6 +293,12 @@ static void decode_message(struct pressure_source *source, const char *text)
     wish->message_len = len > 0 ? (size_t)len : 0;
 }
 
+static void wish_for(struct pressure_source *source, uint64_t stall_ns, uint64_t window_ns)
+{
+    source->wish.stall_us = source->systemd_wish.stall_us = stall_ns / NS_PER_US;
+    source->wish.window_us = source->systemd_wish.window_us = window_ns / NS_PER_US;
+}
+
 int pressure_source_open(const struct pressure_source_config *config, struct pressure_source **out)
 {
     const spw_allocator *allocator = allocator_or_default(config->allocator);
@@ -317,10 +323,7 @@ int pressure_source_open(const struct pressure_source_config *config, struct pre
     source->root = keep(&texts, config->root);
     source->systemd = keep(&texts, config->watch);
     source->option = keep(&texts, option);
-    source->wish.stall_us = config->stall_ns / NS_PER_US;
-    source->wish.window_us = config->window_ns / NS_PER_US;
-    source->systemd_wish.stall_us = source->wish.stall_us;
-    source->systemd_wish.window_us = source->wish.window_us;
+    wish_for(source, config->stall_ns, config->window_ns);
     source->watch.fd = -1;
     stop_watching(source);
     decode_message(source, config->write);
@@ -333,6 +336,18 @@ int pressure_source_open(const struct pressure_source_config *config, struct pre
     }
     *out = source;
     return 0;
+}
+
+void pressure_source_tune(struct pressure_source *source, uint64_t stall_ns, uint64_t window_ns)
+{
+    wish_for(source, stall_ns, window_ns);
+    /* Who sends messages has its own idea of pressure, and would miss us meanwhile. */
+    if (source->watch.way != PRESSURE_TRIGGER && source->watch.way != PRESSURE_POLLED)
+        return;
+    stop_watching(source);
+    source->fallback = false;
+    source->why[0] = '\0';
+    (void)pressure_settle(source, PRESSURE_OPTION); /* what fails passes: reading tries again */
 }
 
 void pressure_source_close(struct pressure_source *source)

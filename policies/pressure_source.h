@@ -101,6 +101,10 @@ uint64_t pressure_source_interval_ns(const struct pressure_source *source);
 int pressure_source_read(struct pressure_source *source, short revents,
                          struct pressure_reading *out);
 
+/* Another meaning for an event, from now on; what is watched is sought anew, in the same order.
+ * Both as pressure_source_open() takes them. */
+void pressure_source_tune(struct pressure_source *source, uint64_t stall_ns, uint64_t window_ns);
+
 enum pressure_kind pressure_source_kind(const struct pressure_source *source);
 enum pressure_way pressure_source_way(const struct pressure_source *source);
 

@@ -24,6 +24,13 @@ static inline spw_limits limits_of(spw_strategy *strategy)
     return limits;
 }
 
+/* A size, or what was set in its place since, for a policy that follows that. */
+static inline uint64_t size_now(uint64_t own_bytes, uint64_t follows, const spw_limits *limits,
+                                uint64_t bit, uint64_t set_bytes)
+{
+    return (limits->set & follows & bit) != 0 ? set_bytes : own_bytes;
+}
+
 static inline uint64_t scaled(const spw_limits *limits, unsigned part, uint64_t max_bytes)
 {
     if (limits->budget_bytes == 0)

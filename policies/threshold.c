@@ -22,6 +22,7 @@ struct threshold {
     spw_strategy *strategy;
     uint64_t threshold_bytes;    /* SPILLWAY_AUTO: scaled */
     uint64_t head_reserve_bytes; /* SPILLWAY_AUTO: scaled */
+    uint64_t follows;            /* SPILLWAY_SET_*: these may be set anew */
     _Atomic bool more;           /* the last time it had to pause */
     const spw_allocator *allocator;
 };
@@ -84,8 +85,12 @@ static struct decision threshold_decide(const struct threshold *threshold, spw_v
 {
     uint64_t resident_bytes = spw_view_resident_bytes(view);
     spw_limits limits = limits_of(threshold->strategy);
-    uint64_t head = threshold->head_reserve_bytes, surplus = threshold->threshold_bytes;
-    if (head == SPILLWAY_AUTO) {
+    uint64_t head = size_now(threshold->head_reserve_bytes, threshold->follows, &limits,
+                             SPILLWAY_SET_HEAD_RESERVE, limits.set_head_reserve_bytes);
+    uint64_t surplus = size_now(threshold->threshold_bytes, threshold->follows, &limits,
+                                SPILLWAY_SET_THRESHOLD, limits.set_threshold_bytes);
+    bool automatic = head == SPILLWAY_AUTO;
+    if (automatic) {
         head = scaled_head_reserve(&limits);
         head -= limits.stuck_bytes < head / STUCK_WEIGHT ? limits.stuck_bytes * STUCK_WEIGHT : head;
     }
@@ -97,8 +102,7 @@ static struct decision threshold_decide(const struct threshold *threshold, spw_v
     bool above = asked_for && resident_bytes > head && resident_bytes - head > surplus;
     uint64_t rests_at = head, past_head;
     if (!above || guidance.spill_now)
-        head =
-            guided_head(&guidance, &limits, head, threshold->head_reserve_bytes == SPILLWAY_AUTO);
+        head = guided_head(&guidance, &limits, head, automatic);
     if (!asked_for)
         rests_at = head;
     past_head = resident_bytes > head ? resident_bytes - head : 0;
@@ -238,6 +242,7 @@ int spw_threshold_open(spw_strategy *strategy, const spw_threshold_config *confi
     threshold->strategy = strategy;
     threshold->threshold_bytes = known.threshold_bytes;
     threshold->head_reserve_bytes = known.head_reserve_bytes;
+    threshold->follows = known.follows;
     threshold->allocator = allocator;
     *out = &threshold->policy;
     return 0;

@@ -142,8 +142,10 @@ uint64_t budget_head_reserve(const struct spw_pool *pool)
 {
     unsigned queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
     uint64_t budget = budget_now(pool), share = budget / 4 / (queues > 0 ? queues : 1);
-    return amount_of(pool->head_reserve, budget,
-                     share < HEAD_RESERVE_MAX_BYTES ? share : HEAD_RESERVE_MAX_BYTES);
+    uint64_t bytes = size_share(&pool->retune.head_reserve, budget);
+    if (bytes != SETTINGS_AUTO)
+        return bytes;
+    return share < HEAD_RESERVE_MAX_BYTES ? share : HEAD_RESERVE_MAX_BYTES;
 }
 
 size_t budget_bytes_of_runs(uint64_t budget_bytes, unsigned queues)

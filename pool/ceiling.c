@@ -7,9 +7,6 @@
 #include "../lib/alloc.h"
 #include "pool.h"
 
-/* A smaller budget than this cannot hold a run in each stage of its life. */
-#define BUDGET_MIN_BYTES (UINT64_C(1) << 20)
-
 /* ---- what follows from the budget ---- */
 
 /* With the budget's lock held, or before anybody else knows the pool. */
@@ -140,26 +137,24 @@ bool budget_look_at_limits(struct spw_pool *pool, uint64_t *limit_bytes)
     return moved;
 }
 
-int spw_pool_set_budget(spw_pool *pool, uint64_t bytes)
+void budget_ask(struct spw_pool *pool, struct amount asked, struct budget_change *out)
 {
-    if (pool_in_child(pool))
-        return -EOWNERDEAD;
-    if (bytes < BUDGET_MIN_BYTES || bytes == SETTINGS_AUTO)
-        return -EINVAL;
     uint64_t limit = limit_read(pool);
     pthread_mutex_lock(&pool->budget_lock);
-    uint64_t before = budget_now(pool);
     if (limit == 0)
         limit = pool->limit_bytes;
-    pool->asked = (struct amount){.bytes = bytes};
+    out->before_bytes = budget_now(pool);
+    pool->asked = asked;
     ceiling_move(pool, limit);
-    uint64_t ceiling = atomic_load_explicit(&pool->ceiling_bytes, memory_order_relaxed);
-    budget_store(pool, ceiling, ceiling);
+    out->ceiling_bytes = atomic_load_explicit(&pool->ceiling_bytes, memory_order_relaxed);
+    budget_store(pool, out->ceiling_bytes, out->ceiling_bytes);
     pthread_mutex_unlock(&pool->budget_lock);
-    ceiling_tell(pool, bytes, limit, ceiling);
+    out->limit_bytes = limit;
+    out->asked_bytes = amount_of(asked, limit, limit / 2);
+}
+
+void budget_asked(struct spw_pool *pool, const struct budget_change *change)
+{
+    ceiling_tell(pool, change->asked_bytes, change->limit_bytes, change->ceiling_bytes);
     budget_moved(pool);
-    governor_note(&pool->governor, "set", before, "the service asked for %llu bytes",
-                  (unsigned long long)bytes);
-    spw_governor_wake(&pool->governor.governor, NULL);
-    return 0;
 }

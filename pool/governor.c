@@ -153,6 +153,7 @@ static int governor_attach(spw_governor *face, spw_regulator *regulator)
         err = -ENOMEM;
     if (!err) {
         added->id = ++governor->next_id;
+        added->tuned = retune_rows_of(pool, regulator->ops->name);
         governor->regulators[governor->count++] = added;
         governor_wake_thread(governor);
     }
@@ -208,6 +209,18 @@ static void governor_wake(spw_governor *face, const char *name)
     }
     if (any)
         governor_wake_thread(governor);
+    pthread_mutex_unlock(&governor->lock);
+}
+
+void governor_tune(struct governor *governor, const char *name, uint64_t rows)
+{
+    pthread_mutex_lock(&governor->lock);
+    unsigned i = regulator_find(governor, name);
+    if (i < governor->count) {
+        governor->regulators[i]->tuned |= rows;
+        governor->regulators[i]->due = true;
+        governor_wake_thread(governor);
+    }
     pthread_mutex_unlock(&governor->lock);
 }
 

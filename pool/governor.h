@@ -34,6 +34,7 @@ struct regulated {
     uint64_t wake_ns, wake_in_use_ns;     /* see spw_orders */
     bool due;                             /* it is to look anyway */
     uint64_t pass;                        /* it had its turn in this one */
+    uint64_t tuned; /* rows of the options that it has to hear of, a bit each */
 };
 
 struct governor {
@@ -123,6 +124,13 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
 /* Notes a decision of the governor's own, since which the budget is no longer `before_bytes`. */
 void governor_note(struct governor *governor, const char *action, uint64_t before_bytes,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Has the regulator of that name hear of these rows of the options before it looks next, soon. */
+void governor_tune(struct governor *governor, const char *name, uint64_t rows);
+
+/* Notes that `who` had a setting changed. */
+void governor_note_set(struct governor *governor, const char *who, uint64_t before_bytes,
+                       const char *reason);
 
 /* Notes what a coder decided. Any thread, no lock held. */
 void governor_note_coder(struct governor *governor, const char *name, const char *action,

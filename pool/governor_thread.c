@@ -169,6 +169,18 @@ static struct regulated *regulated_due(struct governor *governor, bool in_use, u
     return NULL;
 }
 
+/* No lock held: a regulator hears what was set. */
+static void regulator_tune(struct spw_pool *pool, spw_regulator *regulator, uint64_t rows)
+{
+    char value[SETTINGS_TEXT];
+    for (unsigned i = 0; rows != 0 && OPS_HAS(regulator->ops, set); i++, rows >>= 1) {
+        if ((rows & 1) == 0)
+            continue;
+        retune_value(pool, i, value);
+        regulator->ops->set(regulator, option_rows[i].name, value);
+    }
+}
+
 /* With the lock held, which is dropped meanwhile: one regulator looks, and has its will. */
 static void regulated_look(struct governor *governor, struct regulated *regulated)
 {
@@ -185,6 +197,8 @@ static void regulated_look(struct governor *governor, struct regulated *regulate
                          .wake_ns = SPILLWAY_NEVER};
     spw_watch watches[SPILLWAY_WATCHES_MAX] = {{.fd = -1}};
     unsigned count = 0;
+    uint64_t tuned = regulated->tuned;
+    regulated->tuned = 0;
     regulated->due = false;
     regulated->ready = 0;
     memcpy(outlook.reported, regulated->reported, sizeof(outlook.reported));
@@ -192,6 +206,7 @@ static void regulated_look(struct governor *governor, struct regulated *regulate
     regulated->pass = governor->pass;
     governor->calling = regulated->id;
     pthread_mutex_unlock(&governor->lock);
+    regulator_tune(governor->pool, regulator, tuned);
     outlook_fill(governor->pool, &outlook);
     regulator->ops->apply(regulator, &outlook, &orders);
     if (OPS_HAS(regulator->ops, watch))

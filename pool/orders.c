@@ -93,6 +93,12 @@ void governor_note_coder(struct governor *governor, const char *name, const char
     decision_note(governor, name, action, reason, budget_now(governor->pool), 0);
 }
 
+void governor_note_set(struct governor *governor, const char *who, uint64_t before_bytes,
+                       const char *reason)
+{
+    decision_note(governor, who, "set", reason, before_bytes, 0);
+}
+
 /* ---- orders ---- */
 
 /* Sizes that policies are to take, as far as these say something. */

@@ -244,3 +244,15 @@ void page_tell_settings(struct page *page, const spw_options *options)
         tell_setting(&page->settings[i], options, &info);
     page_texts_end(page);
 }
+
+void page_tell_change(struct page *page, const spw_options *options, unsigned index,
+                      uint64_t now_ns)
+{
+    spw_option_info info = {.size = sizeof(info)};
+
+    page_texts_begin(page);
+    if (spw_options_describe(index, &info) == 0)
+        tell_setting(&page->settings[index], options, &info);
+    page->settings[index].set_ns = now_ns;
+    page_texts_end(page);
+}

@@ -34,6 +34,7 @@ struct page_setting {
     char fallback[32];
     char origin[16];
     char help[256];
+    uint64_t set_ns; /* when it was set while the pool was open, CLOCK_MONOTONIC; 0: never */
 };
 
 #define PAGE_COUNT_ONE(...) +1
@@ -45,7 +46,7 @@ enum {
     PAGE_DIR_FIELDS = 10,
     PAGE_NODE_FIELDS = 4,
     PAGE_QUEUE_FIELDS = 11,
-    PAGE_SETTING_FIELDS = 5,
+    PAGE_SETTING_FIELDS = 6,
     PAGE_REQUEST_FIELDS = 1,
     PAGE_DECISION_FIELDS = 9,
     PAGE_FIELDS = PAGE_STATS + PAGE_HISTOGRAMS + PAGE_TEXT_FIELDS + PAGE_DIR_FIELDS +
@@ -102,6 +103,10 @@ void page_texts_end(struct page *page);
 
 /* The settings as they are now; `options` NULL: the defaults. */
 void page_tell_settings(struct page *page, const spw_options *options);
+
+/* One of them was set at that time. One thread at a time. */
+void page_tell_change(struct page *page, const spw_options *options, unsigned index,
+                      uint64_t now_ns);
 
 /* From now on the page may be read. */
 void page_publish(struct page *page);

@@ -62,6 +62,7 @@ static const struct page_field fields[] = {
     FIELD(struct page_setting, fallback, PAGE_TEXT),
     FIELD(struct page_setting, origin, PAGE_TEXT),
     FIELD(struct page_setting, help, PAGE_TEXT),
+    FIELD(struct page_setting, set_ns, PAGE_TIME),
     /* queues */
     FIELD(struct queue_row, name, PAGE_TEXT),
     FIELD(struct queue_row, state, PAGE_GAUGE),

@@ -23,6 +23,7 @@ void pool_acquire(struct spw_pool *pool)
 static void locks_close(struct spw_pool *pool)
 {
     coding_fini(pool);
+    retune_fini(&pool->retune);
     pthread_mutex_destroy(&pool->budget_lock);
     pthread_cond_destroy(&pool->progress);
     pthread_mutex_destroy(&pool->lock);
@@ -168,9 +169,14 @@ static int locks_open(struct spw_pool *pool)
     err = -pthread_mutex_init(&pool->budget_lock, NULL);
     if (err)
         goto no_budget_lock;
+    err = retune_init(&pool->retune);
+    if (err)
+        goto no_retune;
     err = coding_init(pool);
     if (!err)
         return 0;
+    retune_fini(&pool->retune);
+no_retune:
     pthread_mutex_destroy(&pool->budget_lock);
 no_budget_lock:
     pthread_mutex_destroy(&pool->lock);
@@ -345,7 +351,7 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
     pool->account.timing = settings->timing;
     pool->seal = settings->seal;
     pool->strict = settings->strict;
-    pool->head_reserve = settings->head_reserve;
+    retune_begin(&pool->retune, settings);
     int err = budget_open(pool, settings->memory, root);
     if (err)
         return err;

@@ -23,7 +23,11 @@
 #include "ledger.h"
 #include "memtier.h"
 #include "page.h"
+#include "retune.h"
 #include "spillway/pool.h"
+
+/* A smaller budget than this cannot hold a run in each stage of its life. */
+#define BUDGET_MIN_BYTES (UINT64_C(1) << 20)
 
 /* Runs and slabs are powers of two between these. */
 #define RUN_MAX_BYTES BUFFER_MAX_BYTES
@@ -74,10 +78,9 @@ struct spw_pool {
     enum checksum_mode checksum;
     enum seal_mode seal;
     bool strict;
-    struct amount head_reserve; /* as set */
-    struct disk *disk;          /* NULL: no disk tier */
-    struct memtier *memtier;    /* NULL: no memory tier */
-    struct engine *engine;      /* NULL: no tier at all */
+    struct disk *disk;       /* NULL: no disk tier */
+    struct memtier *memtier; /* NULL: no memory tier */
+    struct engine *engine;   /* NULL: no tier at all */
 
     _Atomic uint64_t refs; /* opener, strategies, runs, buffers in use, lent slots, queues */
     _Atomic unsigned queues;
@@ -109,6 +112,7 @@ struct spw_pool {
 
     struct buffers buffers;
     struct governor governor;
+    struct retune retune;
     struct coding coding;
 };
 
@@ -255,6 +259,16 @@ void budget_move(struct spw_pool *pool, uint64_t bytes);
 /* Reads the limits of the process again, which go to `*limit_bytes`; returns whether the ceiling is
  * another now. No lock held. */
 bool budget_look_at_limits(struct spw_pool *pool, uint64_t *limit_bytes);
+
+struct budget_change {
+    uint64_t before_bytes, asked_bytes, limit_bytes, ceiling_bytes;
+};
+
+/* Another wish for the budget, which it is from then on; tells nobody. The retuning lock held. */
+void budget_ask(struct spw_pool *pool, struct amount asked, struct budget_change *out);
+
+/* Tells of it, and has everybody look. No lock held. */
+void budget_asked(struct spw_pool *pool, const struct budget_change *change);
 
 /* Memory was given up: wakes who waits for it. No lock held. */
 void pool_progress(struct spw_pool *pool);

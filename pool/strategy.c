@@ -145,6 +145,15 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
     limits->prefetch_ns = atomic_load_explicit(&pool->prefetch_ns, memory_order_relaxed);
     if (limits->prefetch_ns > 0)
         limits->now_ns = pool->os->clock_ns();
+    if (limits->size < GROWABLE_END(spw_limits, set_prefetch_bytes))
+        return;
+    limits->set = atomic_load_explicit(&pool->retune.sizes, memory_order_acquire);
+    if (limits->set != 0) {
+        limits->set_threshold_bytes = size_share(&pool->retune.threshold, limits->budget_bytes);
+        limits->set_head_reserve_bytes =
+            size_share(&pool->retune.head_reserve, limits->budget_bytes);
+        limits->set_prefetch_bytes = size_share(&pool->retune.prefetch, limits->budget_bytes);
+    }
 }
 
 static uint64_t strategy_room(spw_strategy *strategy)

@@ -175,6 +175,13 @@ Test(adaptive, what_is_waited_for_longer_than_it_is_worth_raises_it_too)
     course_pass(&course, &dear, 60);
     cr_assert_eq(course.threshold_bytes, 0);
     course_close(&course);
+    /* also where that is said later */
+    course = course_open();
+    course.regulator->ops->set(course.regulator, "price", "1s");
+    course.regulator->ops->set(course.regulator, "period", "1ms");
+    course_pass(&course, &dear, 60);
+    cr_assert_eq(course.threshold_bytes, 0);
+    course_close(&course);
     /* for nothing at all, and for what is not worth a thought */
     course = course_open();
     struct second second = {.spilled_bytes = 50 * MIB, .reader_wait_ns = SECOND_NS / 100};

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/growable.h"
 #include "../lib/options.h"
 #include "../lib/units.h"
 #include "fault.h"
@@ -133,7 +134,7 @@ Test(options, describe)
     }
     cr_assert_eq(spw_options_describe(i, &info), -ENOENT);
     cr_assert_eq(spw_options_describe(SIZE_MAX, &info), -ENOENT);
-    info.size = sizeof(info) - 1;
+    info.size = OPTION_INFO_FIRST_BYTES - 1;
     cr_assert_eq(spw_options_describe(0, &info), -EINVAL);
     cr_assert_eq(spw_options_describe(0, NULL), -EINVAL);
     /* a caller with a later header */

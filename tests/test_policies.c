@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/growable.h"
 #include "fault.h"
 #include "harness.h"
 #include "queue_tools.h"
@@ -594,7 +595,7 @@ Test(policies, open_refuses_nonsense)
     struct boxes boxes;
     boxes_init(&boxes);
     spw_policy *policy = NULL, *other = NULL;
-    spw_threshold_config threshold = {.size = sizeof(threshold) - 1};
+    spw_threshold_config threshold = {.size = THRESHOLD_CONFIG_FIRST_BYTES - 1};
     spw_prefetch_config prefetch = {.size = 0};
     cr_assert_eq(spw_threshold_open(&boxes.strategy, &threshold, &policy), -EINVAL);
     cr_assert_eq(spw_threshold_open(NULL, NULL, &policy), -EINVAL);

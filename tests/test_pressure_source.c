@@ -335,6 +335,23 @@ Test(pressure_source, polled_file)
     rig_end();
 }
 
+Test(pressure_source, another_meaning)
+{
+    begin_v2();
+    rig_open();
+    cr_assert(!rig_read(0));
+    pressure_source_tune(rig.source, S / 2, S);
+    cr_assert_eq(pressure_source_kind(rig.source), PRESSURE_CGROUP);
+    cr_assert_eq(pressure_source_stall_ns(rig.source), S / 2);
+    cr_assert_eq(pressure_source_window_ns(rig.source), S);
+    fault_clock_advance(S / 2);
+    rig_put_pressure(RIG_GROUP_V2 "/memory.pressure", 400000);
+    cr_assert(!rig_read(0));
+    rig_put_pressure(RIG_GROUP_V2 "/memory.pressure", 600000);
+    cr_assert(rig_read(0));
+    rig_end();
+}
+
 Test(pressure_source, intervals)
 {
     begin_v2();

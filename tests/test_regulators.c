@@ -90,6 +90,25 @@ Test(regulators, periodic_looks_once_a_period_while_there_is_use)
     cr_assert_eq(fault_alloc_live(), 0);
 }
 
+Test(regulators, periodic_takes_another_period)
+{
+    struct figures figures = figures_open(64 * MIB);
+    spw_regulator *regulator = periodic_open(30 * SECOND_NS);
+    uint64_t begin_ns = figures.now_ns;
+    regulator->ops->set(regulator, "period", "20s");
+    cr_assert_eq(look(regulator, &figures, 0).wake_in_use_ns, begin_ns + 20 * SECOND_NS);
+    figures_pass(&figures, 10 * SECOND_NS);
+    regulator->ops->set(regulator, "period", "5s");
+    spw_orders orders = look(regulator, &figures, 0);
+    cr_assert_eq(orders.spill_older_ns, 5 * SECOND_NS, "that time has passed");
+    /* what it does not know, or cannot read, changes nothing */
+    regulator->ops->set(regulator, "price", "1s");
+    regulator->ops->set(regulator, "period", "soon");
+    cr_assert_eq(look(regulator, &figures, 0).wake_in_use_ns, figures.now_ns + 5 * SECOND_NS);
+    regulator->ops->close(regulator);
+    cr_assert_eq(fault_alloc_live(), 0);
+}
+
 Test(regulators, periodic_opens_or_refuses)
 {
     spw_periodic_config config = {.size = sizeof(config), .allocator = &fault_allocator};
@@ -517,6 +536,36 @@ Test(regulators, floor_in_bytes)
     figures_pass(&figures, 2 * SECOND_NS);
     (void)look(regulator, &figures, 0);
     cr_assert_eq(figures.budget_bytes, 500 * MIB);
+    regulator->ops->close(regulator);
+    rig_end();
+}
+
+Test(regulators, pressure_takes_another_floor_and_stall)
+{
+    rig_begin();
+    rig_pure_v2();
+    put_all(1000);
+    struct figures figures = figures_open(512 * MIB);
+    figures.now_ns = fault_os.clock_ns();
+    spw_regulator *regulator = pressure_open(NULL);
+    (void)look(regulator, &figures, 0);
+    regulator->ops->set(regulator, "floor", "500MiB");
+    regulator->ops->set(regulator, "stall", "100ms/1s");
+    regulator->ops->set(regulator, "price", "1s");
+    regulator->ops->set(regulator, "floor", "much");
+    spw_orders orders = look(regulator, &figures, 0);
+    check_action(&orders, "watch", "polled, 100ms in 1s is pressure");
+    fault_clock_advance(SECOND_NS);
+    figures_pass(&figures, SECOND_NS);
+    put_all(151000);
+    orders = look(regulator, &figures, 0);
+    check_action(&orders, "lower", "tasks waited 100ms in 1s");
+    cr_assert_eq(figures.budget_bytes, 500 * MIB);
+    regulator->ops->set(regulator, "floor", "100%");
+    regulator->ops->set(regulator, "stall", "1s");
+    regulator->ops->set(regulator, "stall", "soon/2s");
+    orders = look(regulator, &figures, 0);
+    check_action(&orders, "watch", "100ms in 1s");
     regulator->ops->close(regulator);
     rig_end();
 }

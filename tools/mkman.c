@@ -58,6 +58,8 @@ static void roff_options(void)
         fputs(".\nDefault: ", stdout);
         roff_text(info.fallback);
         puts(".");
+        if (info.live)
+            puts("May be set while a pool is open.");
     }
     puts(".hy");
 }
@@ -138,7 +140,7 @@ static void markdown_options(void)
         markdown_cell(info.allowed);
         fputs(" | ", stdout);
         markdown_cell(info.help);
-        puts(" |");
+        puts(info.live ? " (live) |" : " |");
     }
 }
 

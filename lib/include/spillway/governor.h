@@ -102,8 +102,8 @@ typedef struct spw_watch {
 typedef struct spw_regulator spw_regulator;
 
 /**
- * What a regulator can do; `watch` may be NULL. Called by the pool's governor, one call at a time,
- * with no lock held. Later versions append optional members.
+ * What a regulator can do; `watch` and `set` may be NULL. Called by the pool's governor, one call
+ * at a time, with no lock held. Later versions append optional members.
  */
 typedef struct spw_regulator_ops {
     size_t size;      /**< sizeof(spw_regulator_ops) */
@@ -115,6 +115,9 @@ typedef struct spw_regulator_ops {
     void (*apply)(spw_regulator *regulator, const spw_outlook *outlook, spw_orders *orders);
     /** Detached, or the pool ends. Frees the regulator. */
     void (*close)(spw_regulator *regulator);
+    /** A setting of the regulator's was set anew, by spw_pool_set(): its name and value, as
+     * spw_options_value() has them, which live during the call. Before the next `apply`. */
+    void (*set)(spw_regulator *regulator, const char *name, const char *value);
 } spw_regulator_ops;
 
 struct spw_regulator {

@@ -50,6 +50,7 @@ typedef struct spw_option_info {
     const char *fallback; /**< the default as text, "auto" where it is computed */
     const char *allowed;  /**< what a value may look like */
     const char *help;     /**< one line */
+    int live;             /**< 1: spw_pool_set() takes it while the pool is open */
 } spw_option_info;
 
 /**

@@ -24,6 +24,9 @@ typedef struct spw_threshold_config {
                                       min(256 MiB, budget / 2n), n the open queues */
     uint64_t head_reserve_bytes; /**< SPILLWAY_AUTO: min(64 MiB, budget / 4n) */
     const spw_allocator *allocator;
+    /** Of SPILLWAY_SET_THRESHOLD and SPILLWAY_SET_HEAD_RESERVE: sizes in whose place is taken what
+     * is set for the strategy's pool later, by spw_pool_set(). */
+    uint64_t follows;
 } spw_threshold_config;
 
 /**
@@ -47,6 +50,8 @@ typedef struct spw_prefetch_config {
     void (*limits)(void *context, spw_limits *limits);
     void *limits_context;
     const spw_allocator *allocator;
+    uint64_t
+        follows; /**< SPILLWAY_SET_PREFETCH: what `limits` say was set later is taken instead */
 } spw_prefetch_config;
 
 /** `config` NULL: automatic. Returns 0, -EINVAL (a size that this library does not know) or

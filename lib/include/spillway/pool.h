@@ -137,6 +137,24 @@ SPILLWAY_API spw_governor *spw_pool_governor(spw_pool *pool);
  */
 SPILLWAY_API int spw_pool_set_budget(spw_pool *pool, uint64_t bytes);
 
+/**
+ * Sets one setting anew while the pool is open, by name ("threshold") or variable, from text as in
+ * spw_options_set(). That is possible for those that spw_options_describe() calls `live`. Sizes of
+ * queues ("threshold", "head_reserve", "prefetch") change for queues whose policies come from
+ * spw_policies_open(), those that are open and those to come; shares are of the budget as it is
+ * each time. What a policy for the whole pool takes it takes soon, and also where it comes later.
+ * The change is told (as information), among the decisions, and in the stats page.
+ * Any thread, and not from a callback that logs. Returns 0, or, and then nothing changed and the
+ * log says why, as a warning:
+ *
+ *  -EINVAL      the value is refused, or `name` or `value` is NULL
+ *  -ENOENT      there is no such setting
+ *  -ENOTSUP     it is fixed while a pool is open, or the policy that takes it is not in use
+ *  -ENOMEM      no memory
+ *  -EOWNERDEAD  in a forked child
+ */
+SPILLWAY_API int spw_pool_set(spw_pool *pool, const char *name, const char *value);
+
 /** So many decisions a pool remembers. */
 #define SPILLWAY_DECISIONS_KEPT 64
 

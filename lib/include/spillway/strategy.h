@@ -134,7 +134,16 @@ typedef struct spw_limits {
      * there is memory (see spw_orders); it is `now_ns` now, on any clock that does not go back. */
     uint64_t prefetch_ns;
     uint64_t now_ns;
+    /** Sizes that were set since the pool was opened, for policies that follow its settings: bits
+     * SPILLWAY_SET_* say which. UINT64_MAX: automatic again. */
+    uint64_t set;
+    uint64_t set_threshold_bytes;
+    uint64_t set_head_reserve_bytes;
+    uint64_t set_prefetch_bytes;
 } spw_limits;
+
+/** Bits of `set` in spw_limits. */
+enum { SPILLWAY_SET_THRESHOLD = 1, SPILLWAY_SET_HEAD_RESERVE = 2, SPILLWAY_SET_PREFETCH = 4 };
 
 /** Flags of spw_writer_extend(), passed on to admit and settle. */
 enum {
