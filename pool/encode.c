@@ -41,17 +41,22 @@ static const unsigned char *whole_chunk(const struct flight *flight)
     return own ? own : spw_chunks_peek(&flight->chunks)->data;
 }
 
-/* Parts from the middle of each of as many stretches of a run: what it holds may differ. */
+/* A part from each of as many stretches of a run: what it holds may differ. In the next run they
+ * lie elsewhere, or headers at a regular distance could be all that is ever seen. */
 struct sample {
     unsigned char *to;
-    uint64_t stride;
+    uint64_t stride, start;
     size_t part, len;
 };
 
 static uint64_t sample_offset(const struct sample *sample, size_t at)
 {
-    size_t part = sample->part;
-    return at / part * sample->stride + (sample->stride - part) / 2 + at % part;
+    return at / sample->part * sample->stride + sample->start + at % sample->part;
+}
+
+static uint64_t sample_start(uint64_t run_id, uint64_t room)
+{
+    return room * (run_id * UINT64_C(0x9e3779b97f4a7c15) >> 48) >> 16;
 }
 
 /* Copies what of the sample lies in a chunk that begins at `begin` of the run. Returns how much of
@@ -89,6 +94,7 @@ static uint8_t encode_ask(struct flight *flight)
     struct sample sample = {
         .to = bytes, .stride = run->bytes / SAMPLE_PARTS, .part = len / SAMPLE_PARTS};
     sample.len = sample.part * SAMPLE_PARTS;
+    sample.start = sample_start(run->id, sample.stride - sample.part);
     if (run->count == 1)
         sample_take(&sample, 0, whole_chunk(flight), run->bytes, 0);
     else
