@@ -34,16 +34,17 @@ static const double clearly = 1.05, much = 1.1;
 #define SKIP_LAST_BYTES  (32 * MIB)
 enum { SKIP_RUNS_MAX = 512 };
 
-/* After a row of misses, whole runs are passed over: 1, 3, 7, ... */
-enum { MISSES_DOUBLED = 5 };
+/* Of data that does not get smaller so much is passed over at once, at the longest. */
+#define SKIP_DATA_BYTES (64 * MIB)
 
 void chooser_init(struct chooser *chooser, enum compress_mode mode)
 {
     memset(chooser, 0, sizeof(*chooser));
     chooser->mode = mode;
     chooser->look_after_ns = LOOK_FIRST_NS;
-    chooser->skip_bytes = SKIP_FIRST_BYTES;
+    chooser->skip_bytes = chooser->idle_bytes = SKIP_FIRST_BYTES;
     chooser->vain_ns = VAIN_FIRST_NS;
+    chooser->suspicion = SUSPICION; /* nothing is known of the data */
 }
 
 /* Whether a code is due for a run, so that more is known of it. */
@@ -145,6 +146,11 @@ static bool device_is_due(struct chooser *chooser, const spw_coder_view *view)
     return true;
 }
 
+static uint64_t doubled(uint64_t bytes, uint64_t most)
+{
+    return bytes < most ? bytes * 2 : most;
+}
+
 static void current_set(struct chooser *chooser, const spw_coder_view *view, unsigned code)
 {
     if ((code > 0) != (chooser->current[0] > 0)) {
@@ -161,8 +167,7 @@ static void current_set(struct chooser *chooser, const spw_coder_view *view, uns
         return;
     }
     chooser->look_after_ns = LOOK_FIRST_NS;
-    if (chooser->skip_bytes < SKIP_LAST_BYTES)
-        chooser->skip_bytes *= 2;
+    chooser->skip_bytes = doubled(chooser->skip_bytes, SKIP_LAST_BYTES);
 }
 
 /* Whether what was tried says that encoding brings nothing at present. */
@@ -182,10 +187,12 @@ static bool in_vain(struct chooser *chooser, const spw_coder_view *view)
 
 static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *view)
 {
-    struct verdict verdict = {.why = WHY_UP, .skip_bytes = SKIP_FIRST_BYTES};
+    struct verdict verdict = {.why = WHY_UP, .skip_bytes = chooser->idle_bytes};
 
-    if (known_device(chooser) <= 0)
+    if (known_device(chooser) <= 0) {
+        chooser->idle_bytes = doubled(chooser->idle_bytes, SKIP_LAST_BYTES);
         return verdict;
+    }
     verdict.skip_bytes = chooser->skip_bytes;
     if (in_vain(chooser, view)) {
         current_set(chooser, view, 0);
@@ -207,14 +214,23 @@ static struct verdict by_speed(struct chooser *chooser, const spw_coder_view *vi
     return verdict;
 }
 
-static struct verdict by_data(const struct chooser *chooser, const spw_coder_view *view)
+/* Up to a quarter less: no data whose kinds come in turns keeps out of sight for long. */
+static uint64_t varied(struct chooser *chooser, uint64_t runs)
 {
-    unsigned doubled = chooser->misses > MISSES_FREE ? chooser->misses - MISSES_FREE : 0;
+    chooser->draw = chooser->draw * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return runs - runs * (chooser->draw >> 56) / 1024;
+}
 
-    if (doubled > MISSES_DOUBLED)
-        doubled = MISSES_DOUBLED;
-    return (struct verdict){.why = WHY_DATA,
-                            .skip_bytes = ((UINT64_C(1) << doubled) - 1) * view->run_bytes};
+static struct verdict by_data(struct chooser *chooser, const spw_coder_view *view)
+{
+    uint64_t run_bytes = view->run_bytes > 0 ? view->run_bytes : 1;
+    uint64_t bytes = chooser->misses > MISSES_FREE ? chooser->row_bytes / 2 : 0;
+
+    if (bytes > SKIP_DATA_BYTES)
+        bytes = SKIP_DATA_BYTES;
+    bytes = varied(chooser, bytes / run_bytes) * run_bytes;
+    chooser->row_bytes += bytes;
+    return (struct verdict){.why = WHY_DATA, .skip_bytes = bytes};
 }
 
 /* What would be chosen for bytes that get smaller. */
@@ -231,32 +247,45 @@ static struct verdict by_scarcity(struct chooser *chooser, const spw_coder_view 
     return by_speed(chooser, view);
 }
 
+/* What a sample says of the data. Returns whether it does not get smaller. */
+static bool sample_look(struct chooser *chooser, const spw_coder_view *view, double sample_gain)
+{
+    if (sample_gain <= 0)
+        return false;
+    if (sample_gain < least_gain) {
+        known_miss(chooser, view->run_bytes);
+        return true;
+    }
+    if (!chooser->refused) /* else a run must show it */
+        known_hit(chooser);
+    chooser->suspicion -= chooser->suspicion > 0;
+    return false;
+}
+
 static struct verdict decide(struct chooser *chooser, const spw_coder_view *view,
                              double sample_gain)
 {
-    bool hopeless = sample_gain > 0 && sample_gain < least_gain;
+    bool hopeless = sample_look(chooser, view, sample_gain) ||
+                    (chooser->refusal_due && chooser->misses > MISSES_FREE);
     struct verdict verdict = by_scarcity(chooser, view);
 
-    if (hopeless) {
-        chooser->misses++;
-        chooser->suspicion = SUSPICION;
-    } else if (sample_gain > 0) {
-        chooser->misses = 0;
-        chooser->suspicion -= chooser->suspicion > 0;
-    }
-    return hopeless && verdict.code > 0 ? by_data(chooser, view) : verdict;
+    if (!hopeless || verdict.code == 0)
+        return verdict;
+    chooser->refusal_due = false;
+    return by_data(chooser, view);
 }
 
-bool chooser_wants_sample(const struct chooser *chooser, const spw_coder_view *view)
+bool chooser_wants_sample(struct chooser *chooser, const spw_coder_view *view)
 {
+    known_look(chooser, view);
     if (chooser->mode == COMPRESS_NONE)
         return false;
-    if (chooser->suspicion > 0)
-        return true;
-    if (chooser->mode != COMPRESS_AUTO && chooser->mode != COMPRESS_SPEED)
+    bool told = chooser->mode == COMPRESS_LZ4 || chooser->mode == COMPRESS_ZSTD;
+    if (told || saves_room(chooser, view))
+        return chooser->suspicion > 0;
+    if (view->to_memory || known_device(chooser) <= 0 || is_far_too_fast(chooser))
         return false;
-    return !view->to_memory && chooser->current[0] == 0 && known_device(chooser) > 0 &&
-           !is_far_too_fast(chooser);
+    return chooser->suspicion > 0 || chooser->current[0] == 0;
 }
 
 /* For how many runs the answer holds, without running into a limit unseen. */
@@ -286,7 +315,6 @@ static void code_gets(struct chooser_code *code, const spw_coder_view *view, uns
 void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sample_gain,
                   spw_coder_choice *choice)
 {
-    known_look(chooser, view);
     struct verdict verdict = decide(chooser, view, sample_gain);
     if (verdict.code > 0)
         code_gets(&chooser->codes[verdict.code - 1], view, verdict.code, verdict.why);

@@ -13,6 +13,12 @@
  * compared on the same bytes, since one run may get ten times as small as the next: now and then
  * the first code encodes a run that another gets. So is the device looked at, without any code,
  * where nothing else shows what it can do.
+ *
+ * Data that does not get smaller is found out by samples, before any of it is encoded, and then
+ * looked at less and less often: after each look half as many bytes are passed over as went by
+ * since the first of them, at most 64 MiB and 512 runs. So once it gets smaller again, that is
+ * noticed after half as many bytes as did not, and after 64 MiB at the latest. Runs that do not get
+ * smaller though their samples do count as much.
  */
 #ifndef SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
 #define SPILLWAY_POLICIES_COMPRESS_CHOOSE_H
@@ -74,6 +80,7 @@ struct chooser {
     uint64_t device_known_ns;           /* when something was last learnt of it */
     uint64_t look_after_ns, look_at_ns; /* the pause before it is looked at without a code */
     uint64_t skip_bytes;                /* for which "none" holds */
+    uint64_t idle_bytes;                /* the same, while the device keeps up */
     /* What went out, without a code and with one: whatever the reason, that is what counts. */
     uint64_t seen_passed_bytes, seen_passed_ns;
     struct chooser_outcome {
@@ -88,8 +95,12 @@ struct chooser {
     /* What encoding took, on the processor and by the clock: others may want the processors too. */
     double share_cpu_ns, share_wall_ns;
     /* The data. */
-    unsigned misses;    /* samples in a row that did not get smaller */
+    unsigned misses;    /* samples and runs in a row that did not get smaller */
+    uint64_t row_bytes; /* since the first of these */
     unsigned suspicion; /* runs for which samples are still taken */
+    bool refused;       /* the last run that was encoded did not get smaller */
+    bool refusal_due;   /* no choice has followed from that yet */
+    uint64_t draw;      /* how far runs are passed over varies */
     /* By tier: disk, memory. */
     bool tight[2];
     unsigned current[2];
@@ -103,10 +114,12 @@ void chooser_init(struct chooser *chooser, enum compress_mode mode);
 unsigned chooser_add(struct chooser *chooser, const char *name, double usual_rate,
                      double usual_gain);
 
-/* Whether chooser_pick() should know how a sample of the run does. */
-bool chooser_wants_sample(const struct chooser *chooser, const spw_coder_view *view);
+/* The first call for a run: takes in what the view tells. Whether chooser_pick() should know how a
+ * sample of the run does: not where it is stored as it is whatever the bytes are. */
+bool chooser_wants_sample(struct chooser *chooser, const spw_coder_view *view);
 
-/* Picks a code for a run. `sample_gain`: how much smaller its sample got; 0: there is none. */
+/* The second call: picks a code for the run. `sample_gain`: how much smaller its sample got; 0:
+ * there is none. */
 void chooser_pick(struct chooser *chooser, const spw_coder_view *view, double sample_gain,
                   spw_coder_choice *choice);
 

@@ -208,6 +208,19 @@ void known_look(struct chooser *chooser, const spw_coder_view *view)
     room_look(chooser, view);
 }
 
+void known_miss(struct chooser *chooser, uint64_t bytes)
+{
+    chooser->misses++;
+    chooser->row_bytes += bytes;
+    chooser->suspicion = SUSPICION;
+}
+
+void known_hit(struct chooser *chooser)
+{
+    chooser->misses = 0;
+    chooser->row_bytes = 0;
+}
+
 void chooser_encoded(struct chooser *chooser, unsigned number, uint64_t in_bytes,
                      uint64_t out_bytes, uint64_t cpu_ns, uint64_t wall_ns)
 {
@@ -216,10 +229,12 @@ void chooser_encoded(struct chooser *chooser, unsigned number, uint64_t in_bytes
     chooser->share_cpu_ns += (double)cpu_ns;
     chooser->share_wall_ns += (double)wall_ns;
     halve(&chooser->share_cpu_ns, &(double){0}, &chooser->share_wall_ns, share_most_ns);
+    chooser->refused = chooser->refusal_due = out_bytes == 0;
     if (out_bytes == 0) {
-        chooser->suspicion = SUSPICION;
+        known_miss(chooser, in_bytes);
         return;
     }
+    known_hit(chooser);
     /* The first time a code also pays for its memory. */
     if (code->runs < 2 && code->runs++ == 0)
         return;

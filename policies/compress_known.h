@@ -22,6 +22,10 @@ static const double outcome_settle_ns = 50e6;
 /* Takes in what a view tells. */
 void known_look(struct chooser *chooser, const spw_coder_view *view);
 
+/* So many bytes did not get smaller, or some did. */
+void known_miss(struct chooser *chooser, uint64_t bytes);
+void known_hit(struct chooser *chooser);
+
 /* Bytes a ns; 0: not known. The second: the fastest that it was seen lately. */
 double known_device(const struct chooser *chooser);
 double known_device_best(const struct chooser *chooser);

@@ -59,6 +59,16 @@ static void tell_speed(const struct chooser *chooser, const spw_coder_view *view
                  device, known->name, known_gain(chooser, known), rate);
 }
 
+static void tell_data(const spw_coder_view *view, double sample_gain, bool promises, char *out,
+                      size_t capacity)
+{
+    if (promises)
+        snprintf(out, capacity, "the data does not get smaller, though samples of it do");
+    else
+        snprintf(out, capacity, "the data does not get smaller: a sample of %zu bytes makes %.2f x",
+                 view->sample_bytes, sample_gain);
+}
+
 void chooser_tell(struct chooser *chooser, const spw_coder_view *view,
                   const struct verdict *verdict, double sample_gain, spw_coder_choice *choice)
 {
@@ -88,8 +98,7 @@ void chooser_tell(struct chooser *chooser, const spw_coder_view *view,
         snprintf(out, capacity, "the memory tier has room");
         break;
     case WHY_DATA:
-        snprintf(out, capacity, "the data does not get smaller: a sample of %zu bytes makes %.2f x",
-                 view->sample_bytes, sample_gain);
+        tell_data(view, sample_gain, chooser->refused, out, capacity);
         break;
     case WHY_VAIN:
         rate_text(known_outcome(chooser, true), with);

@@ -12,145 +12,10 @@
 #include "../policies/compress.h"
 #include "../policies/compress_choose.h"
 #include "../policies/compress_codec.h"
+#include "compress_sim.h"
 #include "fault.h"
 #include "harness.h"
 #include "spillway/spillway.h"
-
-#define KIB UINT64_C(1024)
-#define MIB UINT64_C(1048576)
-#define GIB UINT64_C(1073741824)
-#define S   UINT64_C(1000000000)
-
-/* ---- a simulated pool ---- */
-
-enum { CODES = 3 };
-static const double sample_ns = 30e3;
-
-struct sim {
-    struct chooser chooser;
-    spw_coder_view view;
-    double device;            /* bytes a ns */
-    double share;             /* of a processor that an encoder gets */
-    double coded_most;        /* what goes out with a code at most, for reasons that nobody sees */
-    double rates[CODES];      /* of one processor */
-    double gains[CODES];      /* 1: the data does not get smaller */
-    const double *uneven;     /* gains of one run after the other are so many times that; or NULL */
-    double now_ns, encode_ns; /* time that went by, and what encoding and sampling took */
-    uint64_t stored, runs[CODES + 1], samples, skip, asked, compared;
-    char action[16], reason[160];
-    unsigned told;
-};
-
-static void sim_open(struct sim *sim, enum compress_mode mode, double device)
-{
-    memset(sim, 0, sizeof(*sim));
-    chooser_init(&sim->chooser, mode);
-    chooser_add(&sim->chooser, "quick", 0.6, 2);
-    chooser_add(&sim->chooser, "middle", 0.45, 2.5);
-    chooser_add(&sim->chooser, "dense", 0.3, 3);
-    static const double rates[CODES] = {0.6, 0.5, 0.3}, gains[CODES] = {2, 2.7, 3.3};
-    memcpy(sim->rates, rates, sizeof(rates));
-    memcpy(sim->gains, gains, sizeof(gains));
-    sim->device = device;
-    sim->share = 1;
-    sim->coded_most = 100;
-    sim->now_ns = (double)S;
-    sim->view = (spw_coder_view){.size = sizeof(sim->view),
-                                 .run_bytes = 2 * MIB,
-                                 .sample = "",
-                                 .sample_bytes = 16 * KIB,
-                                 .budget_bytes = 64 * MIB,
-                                 .capacity_bytes = 64 * GIB,
-                                 .workers = 1};
-}
-
-enum { UNEVEN = 16 };
-
-static double gain_of(const struct sim *sim, unsigned code)
-{
-    uint64_t run = sim->runs[0] + sim->runs[1] + sim->runs[2] + sim->runs[3];
-    double times = sim->uneven ? sim->uneven[run % UNEVEN] : 1;
-    return code > 0 ? sim->gains[code - 1] * times : 1;
-}
-
-/* Asks for a code as a pool would. */
-static unsigned sim_ask(struct sim *sim)
-{
-    struct chooser *chooser = &sim->chooser;
-    if (sim->skip > 0) {
-        sim->skip--;
-        return 0;
-    }
-    spw_coder_choice choice = {.size = sizeof(choice)};
-    sim->view.now_ns = (uint64_t)sim->now_ns;
-    double gain = 0;
-    sim->asked++;
-    if (chooser_wants_sample(chooser, &sim->view)) {
-        gain = sim->gains[0];
-        sim->samples++;
-        sim->encode_ns += sample_ns;
-    }
-    chooser_pick(chooser, &sim->view, gain, &choice);
-    if (choice.action) {
-        snprintf(sim->action, sizeof(sim->action), "%s", choice.action);
-        snprintf(sim->reason, sizeof(sim->reason), "%s", choice.reason);
-        cr_assert(strlen(choice.reason) > 5 && strlen(choice.reason) < sizeof(choice.reason) - 1);
-        sim->told++;
-    }
-    sim->skip = choice.skip_runs;
-    return choice.code;
-}
-
-/* One run goes out, as fast as its slowest part: a writer, one encoder, the device. */
-static void sim_run(struct sim *sim, double writer)
-{
-    unsigned code = sim_ask(sim);
-    double bytes = (double)sim->view.run_bytes, encode_ns = 0, gain = gain_of(sim, code);
-    if (code > 0) {
-        encode_ns = bytes / sim->rates[code - 1] / sim->share;
-        bool small = gain > 1.05;
-        if (chooser_compares(&sim->chooser, code)) {
-            struct chooser_figures first = {bytes, bytes / gain_of(sim, 1), bytes / sim->rates[0]};
-            struct chooser_figures own = {bytes, bytes / gain, bytes / sim->rates[code - 1]};
-            chooser_compared(&sim->chooser, code, &first, &own);
-            encode_ns += first.cpu_ns / sim->share;
-            sim->compared++;
-        }
-        chooser_encoded(&sim->chooser, code, sim->view.run_bytes,
-                        small ? (uint64_t)(bytes / gain) : 0, (uint64_t)(encode_ns * sim->share),
-                        (uint64_t)encode_ns);
-        gain = small ? gain : 1;
-        sim->encode_ns += encode_ns;
-    }
-    double write_ns = bytes / gain / sim->device, source_ns = bytes / writer;
-    double most_ns = write_ns > encode_ns ? write_ns : encode_ns;
-    if (write_ns >= encode_ns && write_ns > source_ns) {
-        sim->view.written_bytes_total += (uint64_t)(bytes / gain);
-        sim->view.write_busy_ns_total += (uint64_t)write_ns;
-    }
-    if (code > 0 && most_ns < bytes / sim->coded_most)
-        most_ns = bytes / sim->coded_most;
-    if (most_ns > source_ns) {
-        sim->view.passed_bytes_total += sim->view.run_bytes;
-        sim->view.passed_ns_total += (uint64_t)most_ns;
-    }
-    sim->now_ns += most_ns > source_ns ? most_ns : source_ns;
-    sim->stored += (uint64_t)(bytes / gain);
-    if (sim->view.stored_bytes < sim->view.capacity_bytes)
-        sim->view.stored_bytes += (uint64_t)(bytes / gain) * (sim->view.to_memory ? 1 : 0);
-    sim->runs[code]++;
-}
-
-/* Returns bytes a ns. */
-static double sim_runs(struct sim *sim, unsigned count, double writer)
-{
-    double start_ns = sim->now_ns;
-    for (unsigned i = 0; i < count; i++)
-        sim_run(sim, writer);
-    return (double)count * (double)sim->view.run_bytes / (sim->now_ns - start_ns);
-}
-
-static const double quick_writer = 20;
 
 /* ---- what is scarce ---- */
 
@@ -414,47 +279,6 @@ Test(compress, a_disk_limit_that_is_near_gets_the_densest_code)
     cr_assert_eq(sim.runs[3], 0);
 }
 
-/* ---- data ---- */
-
-Test(compress, data_that_does_not_get_smaller_is_passed_over)
-{
-    static const enum compress_mode modes[] = {COMPRESS_AUTO, COMPRESS_ROOM, COMPRESS_ZSTD};
-    for (unsigned i = 0; i < 3; i++) {
-        struct sim sim;
-        sim_open(&sim, modes[i], 0.2);
-        sim.gains[0] = sim.gains[1] = sim.gains[2] = 1;
-        sim.rates[0] = sim.rates[1] = sim.rates[2] = 3; /* noticed soon by the codecs too */
-        sim_runs(&sim, 1024, quick_writer);
-        cr_assert_str_eq(sim.action, "none");
-        cr_assert(strstr(sim.reason, "does not get smaller"), "%s", sim.reason);
-        cr_assert_leq(sim.runs[1] + sim.runs[2] + sim.runs[3], 4);
-        cr_assert_leq(sim.samples, 64);
-        double share = sim.encode_ns / (sim.now_ns - (double)S);
-        cr_assert(share < 0.01, "mode %d: %.4f", modes[i], share);
-        sim.gains[0] = 2, sim.gains[1] = 2.7, sim.gains[2] = 3.3; /* something else comes */
-        sim.rates[0] = 0.6, sim.rates[1] = 0.5, sim.rates[2] = 0.3;
-        sim_runs(&sim, 64, quick_writer);
-        cr_assert_str_neq(sim.action, "none");
-    }
-}
-
-Test(compress, of_mixed_data_what_gets_smaller_does)
-{
-    struct sim sim;
-    sim_open(&sim, COMPRESS_ROOM, 2);
-    uint64_t small = 0;
-    for (unsigned i = 0; i < 1000; i++) {
-        bool text = i % 2 == 0;
-        sim.gains[0] = sim.gains[1] = sim.gains[2] = text ? 3 : 1;
-        uint64_t before = sim.runs[3];
-        sim_run(&sim, quick_writer);
-        small += text && sim.runs[3] > before;
-    }
-    cr_assert_geq(small, 495);
-    cr_assert_leq(sim.runs[3] - small, 20, "%llu runs were encoded for nothing",
-                  (unsigned long long)(sim.runs[3] - small));
-}
-
 /* ---- modes ---- */
 
 Test(compress, modes_do_what_they_are_told)
@@ -577,13 +401,15 @@ static const char *const every_mode[] = {"lz4", "zstd:-5", "zstd:1", "zstd:3", "
 enum { MODES = sizeof(every_mode) / sizeof(every_mode[0]) };
 
 /* The code that the coder picks for text. */
-static unsigned pick(spw_coder *coder, const char *text, size_t len)
+static unsigned pick(spw_coder *coder, size_t len)
 {
+    char text[4096];
+    text_fill(text, sizeof(text), len);
     spw_coder_view view = {.size = sizeof(view),
                            .now_ns = 1,
                            .run_bytes = len,
                            .sample = text,
-                           .sample_bytes = len < 16384 ? len : 16384,
+                           .sample_bytes = sizeof(text),
                            .capacity_bytes = GIB,
                            .workers = 1};
     spw_coder_choice choice = {.size = sizeof(choice)};
@@ -599,7 +425,7 @@ static void round_trip(const char *mode)
     for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         size_t len = lengths[i];
         text_fill(in, len, len);
-        unsigned code = pick(coder, in, len);
+        unsigned code = pick(coder, len);
         cr_assert_gt(code, 0);
         long bytes = coder->ops->encode(coder, code, in, len, packed, 400000);
         cr_assert_gt(bytes, 0);
@@ -640,7 +466,7 @@ static void fuzz(const char *mode, unsigned rounds)
     char *in = malloc(LEN), *packed = malloc(MOST);
     unsigned char *out = malloc(LEN + FENCE);
     text_fill(in, LEN, 7);
-    unsigned code = pick(coder, in, LEN);
+    unsigned code = pick(coder, LEN);
     long bytes = coder->ops->encode(coder, code, in, LEN, packed, MOST);
     cr_assert_gt(bytes, 0);
     uint64_t seed = 99;
