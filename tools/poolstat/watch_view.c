@@ -183,7 +183,7 @@ static void draw_chart(struct canvas *canvas, const struct history *history, enu
         put_label(canvas, row == 0 ? name : "");
         if (row == 0)
             canvas_put(canvas, INK_BOLD, now);
-        if (row == 1 && bytes) {
+        if (row == 1 && bytes && most > 0) {
             (void)snprintf(at_most, sizeof(at_most), "max %s/s",
                            text_size(text, value_rounded(most)));
             canvas_put(canvas, INK_DIM, at_most);
