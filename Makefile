@@ -243,6 +243,8 @@ $(BUILD)/man/%: lib/%.in $(BUILD)/mkman
 	$(call say,MAN,$@)
 	$(Q)$(BUILD)/mkman man $(VERSION) <$< >$@
 
+$(BUILD)/man/spillway.7: tests/external/policy.c
+
 $(MAN3_PAGES): $(BUILD)/man/spw_%.3: lib/include/spillway/%.h tools/man3.awk
 	@mkdir -p $(@D)
 	$(call say,MAN,$@)

@@ -7,6 +7,8 @@
  *                          a line @OPTIONS@, @STATS@ or @HISTOGRAMS@
  *                          becomes that table (see mkman_commands.h and
  *                          mkman_poolstat.h for more),
+ *                          @SHOW FILE@ becomes the part of FILE between the
+ *                          lines [own] and [end], each in a comment,
  *                          @VERSION@ anywhere becomes VERSION
  *     mkman options        the options table in Markdown
  *     mkman readme         README.md on stdin and out, with the options table
@@ -88,6 +90,36 @@ static void roff_histograms(void)
     SPILLWAY_HISTOGRAMS_TABLE(ROFF_HISTOGRAM)
 }
 
+/* A line "@SHOW FILE@": source text as it is. Returns whether it was one. */
+static bool roff_show(const char *line)
+{
+    char path[256], text[LINE_BYTES];
+    bool inside = false, shown = false;
+    FILE *file;
+    if (sscanf(line, "@SHOW %255[^@\n]@", path) != 1)
+        return false;
+    file = fopen(path, "r");
+    puts(".PP\n.in +2\n.EX");
+    while (file && fgets(text, sizeof(text), file)) {
+        if (strcmp(text, "/* [end] */\n") == 0)
+            inside = false;
+        if (inside) {
+            roff_text(text);
+            shown = true;
+        }
+        if (strcmp(text, "/* [own] */\n") == 0)
+            inside = true;
+    }
+    puts(".EE\n.in");
+    if (file)
+        (void)fclose(file);
+    if (!shown) {
+        fprintf(stderr, "mkman: %s: nothing to show\n", path);
+        exit(EXIT_FAILURE);
+    }
+    return true;
+}
+
 static void man_line(const char *line, const char *version)
 {
     static const char word[] = "@VERSION@";
@@ -107,7 +139,7 @@ static void man_line(const char *line, const char *version)
         roff_commands();
         return;
     }
-    if (roff_poolstat(line))
+    if (roff_poolstat(line) || roff_show(line))
         return;
     const char *at;
     while ((at = strstr(line, word))) {

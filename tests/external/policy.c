@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Somebody else's policies, with nothing but the public headers: one for the writer of a queue,
- * and one for a whole pool. What lies between the marks is shown in README.md.
+ * and one for a whole pool. What lies between the marks is shown in spillway(7).
  */
 #include <spillway/spillway.h>
 #include <stdatomic.h>
