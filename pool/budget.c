@@ -344,7 +344,7 @@ void budget_make_room(struct spw_pool *pool)
     if (budget_used(pool) <= budget_now(pool))
         return;
     pool_count(pool, over_budget_total, 1);
-    bool full = !pool->engine || held_is_full(pool) || !pool_accepts(pool);
+    bool full = !pool->engine || held_is_full(pool) || !accepts_over_mark(pool);
     if (full && !atomic_exchange_explicit(&pool->told_over, true, memory_order_relaxed))
         log_line(&pool->log, SPILLWAY_LOG_WARN,
                  "no tier takes more: the budget of %llu bytes is exceeded from now on",

@@ -63,7 +63,8 @@ Test(bench_child, is_measured_and_sampled)
     cr_assert_geq(measure->faults_minor, bytes / 4096 / 512); /* huge pages take fewer */
     cr_assert_geq(measure->rss_peak_bytes, bytes);
     if (may_make_groups()) {
-        cr_assert_geq(measure->charge_peak_bytes, bytes);
+        /* The kernel adds up a group's pages in batches: the last ones may not be in the sum. */
+        cr_assert_geq(measure->charge_peak_bytes, bytes - bytes / 8);
         cr_assert_lt(measure->charge_peak_bytes, bytes + 64 * MIB);
     }
     for (unsigned i = 1; i < measure->sample_count; i++)
