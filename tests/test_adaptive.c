@@ -9,6 +9,7 @@
 
 #include "../policies/adaptive_decide.h"
 #include "../policies/pace.h"
+#include "../pool/engine_impl.h"
 #include "harness.h"
 #include "pool_tools.h"
 #include "queue_tools.h"
@@ -593,11 +594,18 @@ static void device_read(void *context)
     atomic_store(&device.until_ns[slot], 0);
 }
 
-/* What is due has been read, and as much waits for its time as there is to wait. */
+/* What is due has been read and its run told so, and as much waits for its time as there is to
+ * wait. */
 static bool device_is_settled(void *context)
 {
     const struct bed *bed = context;
+    struct engine *engine = bed->pool->engine;
     uint64_t reads = bed_stats(bed).reading_bytes / RUN_BYTES, waiting = 0;
+    pthread_mutex_lock(&engine->lock);
+    bool told = engine->outstanding == reads;
+    pthread_mutex_unlock(&engine->lock);
+    if (!told)
+        return false;
     for (unsigned i = 0; i < DEVICE_READS; i++) {
         uint64_t until_ns = atomic_load(&device.until_ns[i]);
         if (until_ns != 0 && until_ns <= fault_os.clock_ns())

@@ -381,7 +381,7 @@ Test(ceiling, a_held_disk_takes_what_bounded_writers_bring)
         cr_assert_eq(spw_writer_extend(ends.writer, &piece, 1, SPILLWAY_EXTEND_BOUNDED), 0);
     }
     cr_assert_gt(bed_quiet(&bed).spilled_bytes_total, 30 * MIB);
-    cr_assert_eq(spw_pool_wait_room(bed.pool, 8 * MIB, 0), 0);
+    cr_assert_eq(spw_pool_wait_room(bed.pool, 4 * MIB, 0), 0);
     take_some(&ends, 0, end);
     ends_close(&ends);
     bed_close(&bed);
