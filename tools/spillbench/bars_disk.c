@@ -8,6 +8,7 @@
 
 #include "../../pool/checksum.h"
 #include "bars.h"
+#include "bars_phase.h"
 #include "flow.h"
 #include "load.h"
 #include "raw.h"
@@ -46,10 +47,8 @@ struct taken {
     uint64_t spilled_bytes, copied_bytes;  /* in all rounds */
 };
 
-/* Variants whose phases are measured alone: of each the device's bytes a second, gross, and those
- * of a raw loop over as many bytes right beside it. */
 struct alone {
-    struct series write_rate, read_rate, raw_write, raw_read;
+    struct phase write, read;
 };
 
 /* In memory shared with the parent. */
@@ -157,6 +156,25 @@ static int variant_round(struct bench *bench, enum variant variant, struct taken
     return 0;
 }
 
+static int bare_pass(struct bench *bench, enum raw_direction direction, struct series *rates)
+{
+    spw_stats stats;
+    int rc = stats_now(bench, &stats);
+    bool write = direction == RAW_WRITE;
+    uint64_t request_bytes = write ? stats.write_request_bytes : stats.read_request_bytes,
+             depth = write ? stats.write_depth : stats.read_depth;
+    struct raw_plan plan = {
+        .engine = bench->session->write_plan.engine,
+        .direction = direction,
+        .request_bytes = request_bytes ? request_bytes : UINT64_C(1) << 20,
+        .depth = depth ? (unsigned)depth : 1,
+        .huge = true,
+        .checked = true,
+    };
+
+    return rc ? rc : raw_pass(bench, &plan, bench->session->bars->phase_bytes / 3, rates);
+}
+
 /* Waits until all that was spilled has been written. */
 static int writes_end(const struct bench *bench, spw_stats *stats)
 {
@@ -173,7 +191,7 @@ static int writes_end(const struct bench *bench, spw_stats *stats)
 }
 
 /* Ends when nothing is in flight any more, so that no write runs beside what follows. */
-static int write_phase(struct bench *bench, struct alone *alone)
+static int write_phase(struct bench *bench, struct series *rates)
 {
     spw_stats before, after;
     int rc = stats_now(bench, &before);
@@ -185,13 +203,13 @@ static int write_phase(struct bench *bench, struct alone *alone)
         rc = writes_end(bench, &after);
     double end = now_s();
     if (rc == 0)
-        series_add(&alone->write_rate,
+        series_add(rates,
                    (double)(after.spilled_disk_bytes_total - before.spilled_disk_bytes_total) /
                        (end - start));
     return rc;
 }
 
-static int read_phase(struct bench *bench, struct alone *alone)
+static int read_phase(struct bench *bench, struct series *rates)
 {
     spw_stats before, after;
     int rc = stats_now(bench, &before);
@@ -203,38 +221,40 @@ static int read_phase(struct bench *bench, struct alone *alone)
     if (rc == 0)
         rc = stats_now(bench, &after);
     if (rc == 0)
-        series_add(&alone->read_rate,
+        series_add(rates,
                    (double)(after.fetched_disk_bytes_total - before.fetched_disk_bytes_total) /
                        (end - start));
     return rc;
 }
 
-/*
- * One phase, then the other, each beside a raw loop over as many bytes; who is first changes from
- * round to round. What never left the budget counts for neither.
- */
-static int alone_round(struct bench *bench, enum variant variant, unsigned round,
-                       struct alone *alone)
+/* Beside a raw loop over as many bytes; who is first changes from round to round. What never left
+ * the budget counts for neither. */
+static int phase_round(struct bench *bench, enum raw_direction direction, unsigned round,
+                       struct phase *phase)
 {
-    struct session *session = bench->session;
+    const struct session *session = bench->session;
+    const struct raw_plan *plan =
+        direction == RAW_WRITE ? &session->write_plan : &session->read_plan;
     uint64_t bytes = session->bars->phase_bytes;
     bool raw_first = round % 2 == 0;
     int rc = 0;
 
-    chunks_choose(bench, variant);
     if (raw_first)
-        rc = raw_pass(bench, &session->write_plan, bytes, &alone->raw_write);
+        rc = raw_pass(bench, plan, bytes, &phase->raw);
     if (rc == 0)
-        rc = write_phase(bench, alone);
+        rc = direction == RAW_WRITE ? write_phase(bench, &phase->rate)
+                                    : read_phase(bench, &phase->rate);
     if (rc == 0 && !raw_first)
-        rc = raw_pass(bench, &session->write_plan, bytes, &alone->raw_write);
-    if (rc == 0 && raw_first)
-        rc = raw_pass(bench, &session->read_plan, bytes, &alone->raw_read);
-    if (rc == 0)
-        rc = read_phase(bench, alone);
-    if (rc == 0 && !raw_first)
-        rc = raw_pass(bench, &session->read_plan, bytes, &alone->raw_read);
-    return rc;
+        rc = raw_pass(bench, plan, bytes, &phase->raw);
+    return rc ? rc : bare_pass(bench, direction, &phase->bare);
+}
+
+static int alone_round(struct bench *bench, enum variant variant, unsigned round,
+                       struct alone *alone)
+{
+    chunks_choose(bench, variant);
+    int rc = phase_round(bench, RAW_WRITE, round, &alone->write);
+    return rc ? rc : phase_round(bench, RAW_READ, round, &alone->read);
 }
 
 static int warm_up(struct bench *bench)
@@ -340,33 +360,18 @@ static void net_wall(const struct session *session, enum variant variant, struct
     series_net(&taken->wall_s, &taken->null_wall_s, out);
 }
 
-static void floor_row(struct bars *bars, const struct session *session, enum variant variant)
+static void out_and_back(struct bars *bars, const struct session *session, enum variant variant)
 {
-    struct series wall, floor, ratio;
-    char span[SPAN_BYTES], what[96];
+    const struct taken *taken = &session->taken[variant];
+    const struct alone *alone = &session->alone[variant];
+    double bytes = (double)bars->data_bytes;
+    struct series wall, floor, gross, bare;
 
     net_wall(session, variant, &wall);
-    series_floor((double)bars->data_bytes, &session->raw_write, &session->raw_read, &floor);
-    series_ratio(&wall, &floor, &ratio);
-    snprintf(what, sizeof(what), "disk tier, out and back, %s", variants[variant].name);
-    bars_row(bars, what, "net wall <= 1.15 x floor",
-             verdict_of(at_most(series_median(&ratio), 1.15), false), NULL,
-             "%s x; %.2f s of %.2f s", span_text(span, &ratio, "%.2f"), series_median(&wall),
-             series_median(&floor));
-}
-
-static void phase_row(struct bars *bars, const char *phase, enum variant variant,
-                      const struct series *rate, const struct series *raw)
-{
-    struct series ratio;
-    char span[SPAN_BYTES], what[96];
-
-    series_ratio(rate, raw, &ratio);
-    snprintf(what, sizeof(what), "%s alone, %s", phase, variants[variant].name);
-    bars_row(bars, what, ">= 0.95 x raw rate",
-             verdict_of(at_least(series_median(&ratio), 0.95), false), NULL,
-             "%s x; %.2f of %.2f GB/s", span_text(span, &ratio, "%.2f"), series_median(rate) / 1e9,
-             series_median(raw) / 1e9);
+    series_floor(bytes, &session->raw_write, &session->raw_read, &floor);
+    series_floor(bytes, &alone->write.bare, &alone->read.bare, &gross);
+    series_net(&gross, &taken->null_wall_s, &bare);
+    floor_row(bars, variants[variant].name, &wall, &floor, &bare);
 }
 
 static void small_row(struct bars *bars, const struct session *session, enum variant small,
@@ -431,12 +436,12 @@ static void rows(struct bars *bars, const struct session *session)
         series_median(raw_read) / 1e9, (unsigned long long)session->read_plan.request_bytes >> 10,
         session->read_plan.depth, series_median(&session->copy_s_per_gb),
         series_median(&session->checksum_s_per_gb));
-    floor_row(bars, session, SLAB_256K);
-    floor_row(bars, session, SLAB_1M);
+    out_and_back(bars, session, SLAB_256K);
+    out_and_back(bars, session, SLAB_1M);
     for (enum variant i = 0; i <= SLAB_1M; i++) {
         const struct alone *alone = &session->alone[i];
-        phase_row(bars, "write phase", i, &alone->write_rate, &alone->raw_write);
-        phase_row(bars, "read phase", i, &alone->read_rate, &alone->raw_read);
+        phase_row(bars, "write phase", variants[i].name, &alone->write);
+        phase_row(bars, "read phase", variants[i].name, &alone->read);
     }
     small_row(bars, session, SLAB_4K, SLAB_256K);
     small_row(bars, session, SLAB_1K, SLAB_256K);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../pool/checksum.h"
 #include "child.h"
 #include "load.h"
 #include "raw_loop.h"
@@ -41,6 +42,26 @@ static int buffers_open(struct buffers *buffers, uint64_t bytes, bool huge)
 static void buffers_close(struct buffers *buffers)
 {
     munmap(buffers->map, buffers->map_bytes);
+}
+
+static void check(const struct raw_loop *loop, const unsigned char *buffer)
+{
+    static _Atomic uint64_t sink; /* sums that nothing is done with might not be computed */
+    sink += checksum_update(1, buffer, (size_t)loop->request_bytes);
+}
+
+void raw_before_write(const struct raw_loop *loop, unsigned char *buffer, uint64_t index)
+{
+    if (!loop->checked)
+        return;
+    chunk_fill(buffer, loop->request_bytes, index);
+    check(loop, buffer);
+}
+
+void raw_after_read(const struct raw_loop *loop, const unsigned char *buffer)
+{
+    if (loop->checked)
+        check(loop, buffer);
 }
 
 struct raw_request raw_request_at(const struct raw_loop *loop, uint64_t index)
@@ -147,6 +168,7 @@ int raw_run(struct raw_file *file, const struct raw_plan *plan, double *rate, do
         .count = (plan->total_bytes + plan->request_bytes - 1) / plan->request_bytes,
         .depth = plan->depth,
         .direction = plan->direction,
+        .checked = plan->checked,
     };
     int err = buffers_open(&buffers, plan->depth * plan->request_bytes, plan->huge);
     if (err)

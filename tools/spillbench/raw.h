@@ -18,6 +18,8 @@ struct raw_plan {
     uint64_t request_bytes;
     unsigned depth; /* requests in flight, or threads */
     bool huge;      /* buffers on huge pages, as the library's own are */
+    bool checked;   /* bytes are made anew before each write, and one checksum of each is computed,
+                       before it is written or after it was read; not of mixed ones */
 };
 
 struct raw_file; /* an unnamed, allocated, once written file: extents are warm */

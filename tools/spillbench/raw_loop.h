@@ -18,12 +18,17 @@ struct raw_loop {
     unsigned depth;
     enum raw_direction direction;
     unsigned char *buffers; /* depth of them */
+    bool checked;
 };
 
 struct raw_request {
     bool write;
     uint64_t offset;
 };
+
+/* What a plan that is checked asks for: to make the bytes and their checksum; their checksum. */
+void raw_before_write(const struct raw_loop *loop, unsigned char *buffer, uint64_t index);
+void raw_after_read(const struct raw_loop *loop, const unsigned char *buffer);
 
 struct raw_request raw_request_at(const struct raw_loop *loop, uint64_t index);
 

@@ -17,6 +17,8 @@ static int transfer(const struct raw_loop *loop, uint64_t index, unsigned char *
 {
     struct raw_request request = raw_request_at(loop, index);
     uint64_t done = 0;
+    if (request.write)
+        raw_before_write(loop, buffer, index);
     while (done < loop->request_bytes) {
         size_t left = (size_t)(loop->request_bytes - done);
         off_t at = (off_t)(request.offset + done);
@@ -28,6 +30,8 @@ static int transfer(const struct raw_loop *loop, uint64_t index, unsigned char *
             return -EIO;
         done += moved > 0 ? (uint64_t)moved : 0;
     }
+    if (!request.write)
+        raw_after_read(loop, buffer);
     return 0;
 }
 

@@ -31,11 +31,14 @@ static void ring_register(struct ring *ring)
 static void start(struct ring *ring, unsigned slot)
 {
     const struct raw_loop *loop = ring->loop;
-    struct raw_request request = raw_request_at(loop, ring->started++);
+    uint64_t index = ring->started++;
+    struct raw_request request = raw_request_at(loop, index);
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
     unsigned char *buffer = loop->buffers + slot * loop->request_bytes;
     int fd = ring->fixed_file ? 0 : loop->fd;
     unsigned bytes = (unsigned)loop->request_bytes;
+    if (request.write)
+        raw_before_write(loop, buffer, index);
     if (request.write && ring->fixed_buffers)
         io_uring_prep_write_fixed(sqe, fd, buffer, bytes, request.offset, (int)slot);
     else if (request.write)
@@ -53,6 +56,7 @@ static void start(struct ring *ring, unsigned slot)
 /* Takes what has completed; each place goes to the next request. Returns 0 or -errno. */
 static int reap(struct ring *ring)
 {
+    const struct raw_loop *loop = ring->loop;
     struct io_uring_cqe *cqe;
     int err = 0;
     while (io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
@@ -63,9 +67,11 @@ static int reap(struct ring *ring)
         ring->ended++;
         if (result < 0)
             err = result;
-        else if ((uint64_t)result != ring->loop->request_bytes)
+        else if ((uint64_t)result != loop->request_bytes)
             err = -EIO;
-        if (!err && ring->started < ring->loop->count)
+        if (!err && loop->direction == RAW_READ)
+            raw_after_read(loop, loop->buffers + slot * loop->request_bytes);
+        if (!err && ring->started < loop->count)
             start(ring, slot);
     }
     return err;
