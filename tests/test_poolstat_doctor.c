@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "../tools/poolstat/doctor.h"
 #include "dirs.h"
@@ -94,7 +95,7 @@ static void expect(const struct doctor_finding *finding, enum doctor_level level
                  finding->happens);
     cr_assert(strstr(finding->found, found) != NULL, "'%s' is not in '%s'", found, finding->found);
     if (remedy != NULL)
-        cr_assert_str_eq(finding->remedy, remedy, "%s", finding->remedy);
+        cr_assert_str_eq(finding->remedy, remedy, "%s, not %s", finding->remedy, remedy);
 }
 
 static void put(const char *path, const char *text)
@@ -382,6 +383,11 @@ Test(doctor, swap)
 
 Test(doctor, pressure)
 {
+    static const char group[] = "/fx/sys/fs/cgroup/spillway";
+    static const char text[] = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+                               "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+    char remedy[300];
+
     fault_path_fail("/fx", -ENOENT);
     set(NULL);
     expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "no pressure can be seen",
@@ -392,8 +398,19 @@ Test(doctor, pressure)
     expect(look_below("/fx", "pressure"), DOCTOR_OK, "SPILLWAY_PRESSURE leaves it out", "");
     set("SPILLWAY_POLICIES=threshold", NULL);
     expect(look_below("/fx", "pressure"), DOCTOR_OK, "SPILLWAY_POLICIES leaves it out", "");
-    put("/proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
-                                 "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+    put("/proc/pressure/memory", text);
+    set(NULL);
+    expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "/fx/proc/pressure/memory",
+           "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified");
+    put_group("max\n", "0\n"); /* nothing else is there then */
+    put("/proc/pressure/memory", text);
+    expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "/fx/proc/pressure/memory",
+           "echo 1 >/fx/sys/fs/cgroup/a/cgroup.pressure");
+    put("/proc/self/cgroup", "0::/\n");
+    snprintf(remedy, sizeof(remedy),
+             "mkdir -p %s && chown %lu %s/memory.pressure && echo %ld >%s/cgroup.procs", group,
+             (unsigned long)geteuid(), group, (long)getppid(), group);
+    expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "/fx/proc/pressure/memory", remedy);
     set("SPILLWAY_PRESSURE=/fx/no/such/file", NULL);
     expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "/fx/proc/pressure/memory", NULL);
     set("MEMORY_PRESSURE_WATCH=/fx/no/such/file", NULL);

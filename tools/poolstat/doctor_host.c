@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../lib/cgroup_path.h"
 #include "../../lib/text.h"
 #include "../../policies/pressure_source.h"
 #include "../../pool/cgroup.h"
@@ -30,6 +31,28 @@ enum { LIST_ROOM = 256, NAMES_ROOM = 160, NAMES_MAX = 4, PRESSURE_ROOM = 512 };
 
 /* ---- pressure ---- */
 
+/* The file of the process's own group is not what is used. */
+static void mend_group(struct doctor *doctor, struct doctor_finding *finding)
+{
+    struct cgroup_path v1, v2;
+    char path[CGROUP_PATH_BYTES + sizeof("/memory.pressure")], text[PRESSURE_ROOM];
+    const char *group = v2.directory;
+
+    if (cgroup_paths(doctor->os, doctor->root, &v1, &v2) != 0 || !v2.found) {
+        doctor_mend_as_root(finding, "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none "
+                                     "/sys/fs/cgroup/unified");
+        return;
+    }
+    (void)snprintf(path, sizeof(path), "%s/memory.pressure", group);
+    if (os_read_file(doctor->os, path, text, sizeof(text)) < 0 && group[v2.mount_len] != '\0')
+        doctor_mend_as_root(finding, "echo 1 >%s/cgroup.pressure", group);
+    else /* the top group, which is the whole machine */
+        doctor_mend_as_root(finding,
+                            "mkdir -p %s/spillway && chown %lu %s/spillway/memory.pressure && "
+                            "echo %ld >%s/spillway/cgroup.procs",
+                            group, (unsigned long)geteuid(), group, (long)getppid(), group);
+}
+
 static void mend_pressure(struct doctor *doctor, struct doctor_finding *finding,
                           const struct pressure_source *source)
 {
@@ -40,15 +63,14 @@ static void mend_pressure(struct doctor *doctor, struct doctor_finding *finding,
         doctor_mend(finding, "unset SPILLWAY_PRESSURE");
     else if (doctor_variable(doctor, "MEMORY_PRESSURE_WATCH") != NULL && kind > PRESSURE_SYSTEMD)
         doctor_mend(finding, "unset MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE");
-    else if (pressure_source_way(source) == PRESSURE_POLLED)
+    else if (pressure_source_way(source) == PRESSURE_POLLED && kind != PRESSURE_PROC)
         doctor_mend_as_root(finding, "chown %lu %s", (unsigned long)geteuid(),
                             pressure_source_path(source));
     else if (!doctor_read(doctor, "/proc/pressure/memory", text, sizeof(text)))
         doctor_mend_as_root(finding, "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&psi=1 /' "
                                      "/etc/default/grub && update-grub && reboot");
     else
-        doctor_mend_as_root(finding, "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none "
-                                     "/sys/fs/cgroup/unified");
+        mend_group(doctor, finding);
 }
 
 static void judge_pressure(struct doctor *doctor, const struct pressure_source *source)

@@ -43,8 +43,9 @@ const struct doctor_check doctor_checks[] = {
     {"pressure", "PSI: the own cgroup's memory.pressure, /proc/pressure/memory; triggers",
      "opening them as the policy does",
      "the whole machine's pressure, polling once a second, or none is known",
-     "psi=1 for the kernel; memory.pressure of the group writable for the service's user", "",
-     doctor_check_pressure},
+     "psi=1 for the kernel; a group of its own for the service, memory.pressure writable for its "
+     "user",
+     "", doctor_check_pressure},
     {"nodes", "NUMA nodes, cpuset, mbind(2)", "reading them; placing a segment",
      "pages go where the kernel puts them", "SPILLWAY_NODES, cpuset.mems, seccomp", "nodes",
      doctor_check_nodes},
