@@ -41,22 +41,28 @@ static const unsigned char *whole_chunk(const struct flight *flight)
     return own ? own : spw_chunks_peek(&flight->chunks)->data;
 }
 
-/* A part from each of as many stretches of a run: what it holds may differ. In the next run they
- * lie elsewhere, or headers at a regular distance could be all that is ever seen. */
+/* A part from each of as many stretches of a run, somewhere in it, and in the next run elsewhere:
+ * what a run holds may come in turns, and headers at a regular distance are not all of it. */
 struct sample {
     unsigned char *to;
-    uint64_t stride, start;
+    uint64_t stride;
     size_t part, len;
+    uint64_t starts[SAMPLE_PARTS]; /* in each stretch */
 };
 
 static uint64_t sample_offset(const struct sample *sample, size_t at)
 {
-    return at / sample->part * sample->stride + sample->start + at % sample->part;
+    size_t index = at / sample->part;
+    return index * sample->stride + sample->starts[index] + at % sample->part;
 }
 
-static uint64_t sample_start(uint64_t run_id, uint64_t room)
+static void sample_place(struct sample *sample, uint64_t run_id)
 {
-    return room * (run_id * UINT64_C(0x9e3779b97f4a7c15) >> 48) >> 16;
+    uint64_t room = sample->stride - sample->part;
+    for (unsigned i = 0; i < SAMPLE_PARTS; i++) {
+        uint64_t draw = (run_id * SAMPLE_PARTS + i) * UINT64_C(0x9e3779b97f4a7c15) >> 48;
+        sample->starts[i] = room * draw >> 16;
+    }
 }
 
 /* Copies what of the sample lies in a chunk that begins at `begin` of the run. Returns how much of
@@ -94,7 +100,7 @@ static uint8_t encode_ask(struct flight *flight)
     struct sample sample = {
         .to = bytes, .stride = run->bytes / SAMPLE_PARTS, .part = len / SAMPLE_PARTS};
     sample.len = sample.part * SAMPLE_PARTS;
-    sample.start = sample_start(run->id, sample.stride - sample.part);
+    sample_place(&sample, run->id);
     if (run->count == 1)
         sample_take(&sample, 0, whole_chunk(flight), run->bytes, 0);
     else
