@@ -420,13 +420,14 @@ Test(idle, for_who_waits_every_byte_is_reported)
 
 enum { FOUR = 4 };
 
-/* Four queues with 1.2 MiB each: below their own mark of 1.5 MiB, and all rest. */
+/* Four queues with 0.9 MiB each: below their own mark of 1.5 MiB, and together below half of the
+ * budget, where the governor would begin to guide them. All rest. */
 static void four_open(struct bed *bed, struct ends ends[FOUR], const spw_bytes *piece)
 {
     bed_open(bed, eight, 1);
     for (unsigned q = 0; q < FOUR; q++)
         ends[q] = ends_open(bed);
-    for (unsigned i = 0; i < 120; i++)
+    for (unsigned i = 0; i < 95; i++)
         for (unsigned q = 0; q < FOUR; q++)
             give(&ends[q], piece);
     for (unsigned q = 0; q < FOUR; q++)
@@ -436,14 +437,11 @@ static void four_open(struct bed *bed, struct ends ends[FOUR], const spw_bytes *
 
 static void four_act(struct bed *bed, struct ends ends[FOUR], const spw_bytes *piece)
 {
-    for (unsigned q = 0; q < FOUR; q++) {
-        cr_assert_not(rests(&ends[q]));
+    for (unsigned q = 0; q < FOUR; q++) /* unless the governor was quicker than we are */
+        cr_assert(!rests(&ends[q]) || bed_stats(bed).spilled_runs_total > 0);
+    for (unsigned q = 0; q < FOUR; q++)
         give(&ends[q], piece);
-        spw_queue_info info = {.size = sizeof(info)};
-        cr_assert_eq(spw_writer_info(ends[q].writer, &info), 0);
-        if (q == 0) /* what it gives up may be enough */
-            cr_assert_gt(info.paged_entries, 0);
-    }
+    wait_stat(bed, spilled_runs_total, >=, 1);
     bed_quiet(bed);
     for (unsigned q = 0; q < FOUR; q++)
         ends_close(&ends[q]);
@@ -458,7 +456,7 @@ Test(idle, quiet_queues_spill_when_another_queue_uses_the_budget)
     /* Without policies: it never spills itself. */
     spw_queue_options options = {.size = sizeof(options), .account = spw_pool_account(bed.pool)};
     cr_assert_eq(spw_queue_open(&options, &greedy.writer, &greedy.reader), 0);
-    for (unsigned i = 0; i < 100; i++)
+    for (unsigned i = 0; i < 200; i++)
         give(&greedy, &piece);
     four_act(&bed, ends, &piece);
     ends_close(&greedy);
@@ -473,7 +471,7 @@ Test(idle, quiet_queues_spill_when_slabs_use_the_budget)
     spw_slab *slab;
     spw_bytes piece = stream_piece(0, 10000);
     four_open(&bed, ends, &piece);
-    cr_assert_eq(spw_pool_slab_open(bed.pool, MIB, 0, &slab), 0);
+    cr_assert_eq(spw_pool_slab_open(bed.pool, 2 * MIB, 0, &slab), 0);
     four_act(&bed, ends, &piece);
     spw_slab_close(slab);
     spw_bytes_release(&piece);
