@@ -265,5 +265,9 @@ void pressure_decide(struct pressure_state *state, struct amount floor,
         raise_budget(state, &sight, outlook, orders);
     }
     weigh_disk(state, &sight, orders);
+    if (sight.measured.has_memory)
+        orders->memory_stall_permille = (int)sight.measured.memory_permille;
+    if (sight.measured.has_io)
+        orders->io_stall_permille = (int)sight.measured.io_permille;
     plan_wake(state, input, outlook->now_ns, orders);
 }

@@ -193,6 +193,8 @@ static void regulated_look(struct governor *governor, struct regulated *regulate
                          .threshold_bytes = SPILLWAY_KEEP,
                          .prefetch_bytes = SPILLWAY_KEEP,
                          .prefetch_ns = SPILLWAY_KEEP,
+                         .memory_stall_permille = -1,
+                         .io_stall_permille = -1,
                          .wake_in_use_ns = SPILLWAY_NEVER,
                          .wake_ns = SPILLWAY_NEVER};
     spw_watch watches[SPILLWAY_WATCHES_MAX] = {{.fd = -1}};

@@ -116,6 +116,20 @@ static void sizes_order(struct spw_pool *pool, const spw_orders *orders)
         epoch_advance(&pool->account.epoch);
 }
 
+/* What a regulator has measured, for whoever looks from outside. */
+static void stalls_publish(struct spw_pool *pool, const spw_orders *orders)
+{
+    struct counters *counters = pool->counters;
+    int memory = orders->memory_stall_permille, io = orders->io_stall_permille;
+    if (memory >= 0)
+        atomic_store_explicit(&counters->memory_stall_permille, (uint64_t)memory,
+                              memory_order_relaxed);
+    if (io >= 0)
+        atomic_store_explicit(&counters->io_stall_permille, (uint64_t)io, memory_order_relaxed);
+    if (memory >= 0 || io >= 0)
+        pool_count(pool, stalls_measured_total, 1);
+}
+
 void orders_carry_out(struct governor *governor, const char *name, const spw_orders *orders)
 {
     struct spw_pool *pool = governor->pool;
@@ -129,6 +143,7 @@ void orders_carry_out(struct governor *governor, const char *name, const spw_ord
     if (orders->hold_disk >= 0)
         pool_hold_disk(pool, orders->hold_disk > 0);
     sizes_order(pool, orders);
+    stalls_publish(pool, orders);
     if (orders->spill_older_ns != SPILLWAY_NEVER)
         share_spill_older(governor, orders->spill_older_ns, orders->take_reserves > 0);
     if (orders->spill_bytes > 0)

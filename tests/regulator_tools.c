@@ -58,6 +58,8 @@ spw_orders figures_no_orders(void)
                         .threshold_bytes = SPILLWAY_KEEP,
                         .prefetch_bytes = SPILLWAY_KEEP,
                         .prefetch_ns = SPILLWAY_KEEP,
+                        .memory_stall_permille = -1,
+                        .io_stall_permille = -1,
                         .wake_in_use_ns = SPILLWAY_NEVER,
                         .wake_ns = SPILLWAY_NEVER};
 }

@@ -116,6 +116,8 @@ static spw_orders no_orders(void)
                         .threshold_bytes = SPILLWAY_KEEP,
                         .prefetch_bytes = SPILLWAY_KEEP,
                         .prefetch_ns = SPILLWAY_KEEP,
+                        .memory_stall_permille = -1,
+                        .io_stall_permille = -1,
                         .wake_in_use_ns = SPILLWAY_NEVER,
                         .wake_ns = SPILLWAY_NEVER};
 }
@@ -553,6 +555,33 @@ Test(governor, strict_refuses_what_is_not_to_be_had)
     cr_assert_eq(spw_governor_fallback(spw_pool_governor(bed.pool), "wings", "there are none"),
                  -EOPNOTSUPP);
     cr_assert_eq(log_lines_with("wings: there are none"), 1);
+    bed_close(&bed);
+}
+
+Test(governor, what_was_measured_is_told)
+{
+    struct bed bed;
+    struct probe probe;
+    bed_open(&bed, bare, 0);
+    spw_governor *governor = spw_pool_governor(bed.pool);
+    probe_init(&probe, 0);
+    probe.once = true;
+    cr_assert_eq(spw_governor_attach(governor, &probe.regulator), 0);
+    wait_applied(&probe, 1);
+    spw_orders orders = no_orders();
+    orders.memory_stall_permille = 120;
+    probe_order(governor, &probe, orders);
+    wait_stat(&bed, stalls_measured_total, ==, 1);
+    spw_stats stats = bed_stats(&bed);
+    cr_assert_eq(stats.memory_stall_permille, 120);
+    cr_assert_eq(stats.io_stall_permille, 0);
+    orders.memory_stall_permille = -1;
+    orders.io_stall_permille = 340;
+    probe_order(governor, &probe, orders);
+    wait_stat(&bed, stalls_measured_total, ==, 2);
+    stats = bed_stats(&bed);
+    cr_assert_eq(stats.memory_stall_permille, 120, "as it was measured last");
+    cr_assert_eq(stats.io_stall_permille, 340);
     bed_close(&bed);
 }
 

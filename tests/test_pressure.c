@@ -523,6 +523,20 @@ Test(pressure, the_disk_is_held_back_while_it_is_the_worse_evil)
     cr_assert_eq(bench.figures.held, 0);
 }
 
+Test(pressure, what_it_measures_is_told)
+{
+    struct bench bench;
+    bench_open(&bench);
+    const spw_orders *orders = bench_look(&bench);
+    cr_assert_eq(orders->memory_stall_permille, -1, "no span has passed yet");
+    cr_assert_eq(orders->io_stall_permille, -1);
+    bench.kernel.waits = 30;
+    bench.kernel.io_waits = 400;
+    bench_run(&bench, 10 * SECOND_NS);
+    cr_assert_eq(bench.figures.orders.memory_stall_permille, 30);
+    cr_assert_eq(bench.figures.orders.io_stall_permille, 400);
+}
+
 Test(pressure, memory_goes_before_the_disk)
 {
     struct bench bench;

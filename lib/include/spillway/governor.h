@@ -91,6 +91,10 @@ typedef struct spw_orders {
     /** For queues whose prefetch is automatic: each reads ahead what it is drained of in so much
      * time. SPILLWAY_KEEP; 0: as far as there is memory, as without a word of it. */
     uint64_t prefetch_ns;
+    /** For the stats: how much of the time, in thousandths, some task waited for memory, and for
+     * the disk, as the regulator has just measured it. -1: not measured. */
+    int memory_stall_permille;
+    int io_stall_permille;
 } spw_orders;
 
 /** A descriptor to wait for, as in poll(2). */

@@ -123,7 +123,12 @@ extern "C" {
     X(freed_byte_seconds_total, counter,                                                           \
       "what spilling has kept out of the budget, for how long: bytes times seconds, up to the "    \
       "last run that came or went")                                                                \
-    X(coder_bytes, gauge, "what the coder keeps for its work, beside the budget")
+    X(coder_bytes, gauge, "what the coder keeps for its work, beside the budget")                  \
+    X(memory_stall_permille, gauge,                                                                \
+      "thousandths of the time that some task waited for memory, as the pressure policy measured " \
+      "it last")                                                                                   \
+    X(io_stall_permille, gauge, "the same for the disk")                                           \
+    X(stalls_measured_total, counter, "times that these two were measured")
 
 #define SPILLWAY_STATS_FIELD(name, kind, help) uint64_t name;
 
