@@ -59,6 +59,18 @@ in_line() { # names, each in the first column of a line, in this order
         last=$at
     done
 }
+# Each number ends below the end of its title.
+aligned() {
+    awk '/PID POOL/ { titles = $0; next }
+        titles && / held-[0-9] / {
+            rows++
+            for (at = 1; at <= length(titles); at++) {
+                end = substr(titles, at, 1) != " " && substr(titles " ", at + 1, 1) == " "
+                if (end && substr(titles, 1, at) !~ /(POOL|STATE|PROCESS|USER)$/ &&
+                    (substr($0 " ", at, 1) == " " || substr($0 " ", at + 1, 1) != " ")) {
+                    print titles; print; exit 1 } } }
+        END { exit rows < 3 }' screen
+}
 legible() { # columns, rows
     local bars
     check "    no more than $1 columns" [ "$(width)" -le "$1" ]
@@ -68,8 +80,7 @@ legible() { # columns, rows
     bars=$(sed -E 's/▏|▎|▍|▌|▋|▊|▉|█/#/g' screen |
         awk '/^(resident|memory|disk) / { print index($0, "["), index($0, "]") }' | sort -u | wc -l)
     check "    bars are below each other" [ "$bars" -eq 1 ]
-    check "    the titles fit their columns" eval \
-        "LC_ALL=C awk '/PID POOL/ { pid = index(\$0, \"PID\") + 2; next } pid && /held-/ { if (substr(\$0, pid, 2) !~ /[0-9] /) exit 1; n++; if (n == 3) exit 0 }' screen"
+    check "    numbers end below their titles" aligned
 }
 
 watch
@@ -112,6 +123,15 @@ kill -TERM "$watcher"
 check "SIGTERM ends it, and the screen is back" screen '^prompt>'
 check "    without anything left" eval "! grep -q '^why' screen"
 
+tm send-keys "clear; TERM=dumb $poolstat --watch; echo ended: \$?" Enter
+check "a terminal that cannot move its cursor: exit code 2" screen '^ended: 2'
+check "    says what to do" grep -q 'give an interval' screen
+tm send-keys "clear; LC_ALL=C $poolstat --watch 0.2 -p $pid" Enter
+screen '^resident \[#'
+check "without UTF-8: bars and charts in ASCII" eval \
+    "grep -q '^resident \[#' screen && ! LC_ALL=C grep -q '[^ -~]' screen"
+tm send-keys q
+screen '^prompt>'
 tm send-keys "clear; NO_COLOR=1 $poolstat --watch 0.2 -p $pid" Enter
 screen '^why'
 check "NO_COLOR: none" eval "! tm capture-pane -p -e | grep -q \$'\\e\\[[0-9;]*3[0-9]m'"

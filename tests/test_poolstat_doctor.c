@@ -406,6 +406,9 @@ Test(doctor, pressure)
     put("/proc/pressure/memory", text);
     expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "/fx/proc/pressure/memory",
            "echo 1 >/fx/sys/fs/cgroup/a/cgroup.pressure");
+    put("/proc/self/cgroup", "0::/a\\x2db\n"); /* as service managers name them */
+    expect(look_below("/fx", "pressure"), DOCTOR_FALLS_BACK, "/fx/proc/pressure/memory",
+           "echo 1 >'/fx/sys/fs/cgroup/a\\x2db'/cgroup.pressure");
     put("/proc/self/cgroup", "0::/\n");
     snprintf(remedy, sizeof(remedy),
              "mkdir -p %s && chown %lu %s/memory.pressure && echo %ld >%s/cgroup.procs", group,

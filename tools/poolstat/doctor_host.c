@@ -36,15 +36,17 @@ static void mend_group(struct doctor *doctor, struct doctor_finding *finding)
 {
     struct cgroup_path v1, v2;
     char path[CGROUP_PATH_BYTES + sizeof("/memory.pressure")], text[PRESSURE_ROOM];
-    const char *group = v2.directory;
+    char group[DOCTOR_TEXT];
 
     if (cgroup_paths(doctor->os, doctor->root, &v1, &v2) != 0 || !v2.found) {
         doctor_mend_as_root(finding, "mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none "
                                      "/sys/fs/cgroup/unified");
         return;
     }
-    (void)snprintf(path, sizeof(path), "%s/memory.pressure", group);
-    if (os_read_file(doctor->os, path, text, sizeof(text)) < 0 && group[v2.mount_len] != '\0')
+    (void)snprintf(path, sizeof(path), "%s/memory.pressure", v2.directory);
+    doctor_quoted(v2.directory, group);
+    if (os_read_file(doctor->os, path, text, sizeof(text)) < 0 &&
+        v2.directory[v2.mount_len] != '\0')
         doctor_mend_as_root(finding, "echo 1 >%s/cgroup.pressure", group);
     else /* the top group, which is the whole machine */
         doctor_mend_as_root(finding,
@@ -57,7 +59,7 @@ static void mend_pressure(struct doctor *doctor, struct doctor_finding *finding,
                           const struct pressure_source *source)
 {
     enum pressure_kind kind = pressure_source_kind(source);
-    char text[PRESSURE_ROOM];
+    char text[PRESSURE_ROOM], quoted[DOCTOR_TEXT];
 
     if (doctor->settings.pressure[0] == '/' && kind != PRESSURE_OPTION)
         doctor_mend(finding, "unset SPILLWAY_PRESSURE");
@@ -65,7 +67,7 @@ static void mend_pressure(struct doctor *doctor, struct doctor_finding *finding,
         doctor_mend(finding, "unset MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE");
     else if (pressure_source_way(source) == PRESSURE_POLLED && kind != PRESSURE_PROC)
         doctor_mend_as_root(finding, "chown %lu %s", (unsigned long)geteuid(),
-                            pressure_source_path(source));
+                            doctor_quoted(pressure_source_path(source), quoted));
     else if (!doctor_read(doctor, "/proc/pressure/memory", text, sizeof(text)))
         doctor_mend_as_root(finding, "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&psi=1 /' "
                                      "/etc/default/grub && update-grub && reboot");

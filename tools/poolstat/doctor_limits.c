@@ -218,8 +218,9 @@ static void tell_no_limit(struct doctor *doctor, const struct cgroup *cgroup, ui
 static void mend_limit(struct doctor_finding *finding, const char *file, uint64_t need)
 {
     uint64_t mib = (need + MIB - 1) / MIB;
+    char quoted[DOCTOR_TEXT];
 
-    doctor_mend_as_root(finding, "echo %" PRIu64 "M >%s", mib, file);
+    doctor_mend_as_root(finding, "echo %" PRIu64 "M >%s", mib, doctor_quoted(file, quoted));
 }
 
 static void judge_group(struct doctor *doctor, const struct cgroup *cgroup, uint64_t limit)
