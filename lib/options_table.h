@@ -62,6 +62,9 @@
       "payload that is verified when it comes back: that of disk runs, of all runs, none")         \
     X(stats_page, STATS_PAGE, stats_page, toggle, "on", OPTIONS_AT_OPEN, "on or off",              \
       "publish what the pool counts for poolstat, in a sealed page that others can only read")     \
+    X(control, CONTROL, control, toggle, "off", OPTIONS_AT_OPEN, "on or off",                      \
+      "let poolstat set change settings of this pool while it is open; only for its own user "     \
+      "and root")                                                                                  \
     X(log_level, LOG_LEVEL, log_level, level, "warning", OPTIONS_POOL,                             \
       "off, error, warning, info, or debug", "the least important messages that are still told")   \
     X(strict, STRICT, strict, toggle, "off", OPTIONS_AT_OPEN, "on or off",                         \

@@ -64,6 +64,7 @@ struct settings {
     enum huge_mode huge_pages;
     enum checksum_mode checksum;
     bool stats_page;
+    bool control;
     enum spw_log_level log_level;
     bool strict;
     enum timing_mode timing;

@@ -20,7 +20,7 @@
 /* After the kernel has refused to wait. */
 #define REFUSED_PAUSE_NS UINT64_C(100000000)
 
-enum { POLL_MAX = 1 + REGULATORS_MAX * SPILLWAY_WATCHES_MAX };
+enum { POLL_MAX = 2 + REGULATORS_MAX * SPILLWAY_WATCHES_MAX };
 
 /* What is waited for. */
 struct waiting {
@@ -30,6 +30,7 @@ struct waiting {
         unsigned bit;
     } of[POLL_MAX];
     unsigned count;
+    unsigned control;  /* the one of these that brings requests from outside; 0: none */
     uint64_t until_ns; /* SPILLWAY_NEVER: no limit */
 };
 
@@ -65,6 +66,20 @@ static void waiting_add(struct waiting *waiting, const struct regulated *regulat
         waiting->of[at].id = regulated->id;
         waiting->of[at].bit = i;
     }
+}
+
+/* Requests from outside; not all the time, however many come. */
+static void waiting_add_control(struct waiting *waiting, const struct control *control,
+                                uint64_t now_ns)
+{
+    if (control->fd < 0 || control->broken)
+        return;
+    if (now_ns - control->looked_ns < READY_AGAIN_NS) {
+        waiting->until_ns = earlier(waiting->until_ns, control->looked_ns + READY_AGAIN_NS);
+        return;
+    }
+    waiting->control = waiting->count++;
+    waiting->fds[waiting->control] = (struct pollfd){.fd = control->fd, .events = POLLIN};
 }
 
 /* With the lock held. */
@@ -138,6 +153,7 @@ static bool governor_wait(struct governor *governor)
     pthread_mutex_lock(&governor->lock);
     bool closing = governor->closing;
     governor->resting = waiting.until_ns == SPILLWAY_NEVER && !governor->woken;
+    waiting_add_control(&waiting, &governor->pool->control, now_ns);
     for (unsigned i = 0; i < governor->count; i++)
         waiting_add(&waiting, governor->regulators[i], in_use, now_ns);
     pthread_mutex_unlock(&governor->lock);
@@ -149,10 +165,13 @@ static bool governor_wait(struct governor *governor)
                           : waiting.until_ns > now_ns        ? waiting.until_ns - now_ns
                                                              : 0;
     int ready = os->poll(waiting.fds, waiting.count, timeout_ns);
-    if (ready > 0)
+    if (ready > 0) {
         waiting_reports(governor, &waiting);
-    else if (ready < 0 && ready != -EINTR)
+        if (waiting.control > 0 && waiting.fds[waiting.control].revents)
+            control_serve(governor->pool);
+    } else if (ready < 0 && ready != -EINTR) {
         governor_pause(governor);
+    }
     return true;
 }
 

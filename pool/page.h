@@ -37,9 +37,25 @@ struct page_setting {
     uint64_t set_ns; /* when it was set while the pool was open, CLOCK_MONOTONIC; 0: never */
 };
 
+/* Where others ask for settings. */
+struct page_control {
+    uint64_t open; /* 1: the next is a pipe of this process that takes requests */
+    uint64_t fd;
+};
+
+/* What came of a request from outside. */
+struct answer_row {
+    uint64_t id;    /* of the request; 0: none yet */
+    uint64_t error; /* an errno; 0: it was done */
+    char text[240];
+};
+
+/* More than can be asked between two looks of who waits for an answer. */
+enum { ROW_ANSWERS = 64 };
+
 #define PAGE_COUNT_ONE(...) +1
 enum {
-    PAGE_SECTIONS = 10,
+    PAGE_SECTIONS = 12,
     PAGE_STATS = 0 SPILLWAY_STATS_TABLE(PAGE_COUNT_ONE),
     PAGE_HISTOGRAMS = 0 SPILLWAY_HISTOGRAMS_TABLE(PAGE_COUNT_ONE),
     PAGE_TEXT_FIELDS = 3,
@@ -49,9 +65,11 @@ enum {
     PAGE_SETTING_FIELDS = 6,
     PAGE_REQUEST_FIELDS = 1,
     PAGE_DECISION_FIELDS = 9,
+    PAGE_CONTROL_FIELDS = 2,
+    PAGE_ANSWER_FIELDS = 3,
     PAGE_FIELDS = PAGE_STATS + PAGE_HISTOGRAMS + PAGE_TEXT_FIELDS + PAGE_DIR_FIELDS +
                   PAGE_NODE_FIELDS + PAGE_QUEUE_FIELDS + PAGE_SETTING_FIELDS + PAGE_REQUEST_FIELDS +
-                  PAGE_DECISION_FIELDS,
+                  PAGE_DECISION_FIELDS + PAGE_CONTROL_FIELDS + PAGE_ANSWER_FIELDS,
 };
 
 /* As it is laid out by this version; readers go by what it says of itself. */
@@ -65,6 +83,8 @@ struct page {
     struct node_row nodes[ROW_NODES];
     struct page_setting settings[OPTION_COUNT];
     spw_decision decisions[SPILLWAY_DECISIONS_KEPT];
+    struct page_control control;
+    struct answer_row answers[ROW_ANSWERS];
     struct page_section sections[PAGE_SECTIONS];
     struct page_field fields[PAGE_FIELDS];
 };

@@ -75,6 +75,13 @@ static const struct page_field fields[] = {
     SUMS_FIELD(gone_bytes_total, PAGE_COUNTER),
     SUMS_FIELD(merged_total, PAGE_COUNTER),
     SUMS_FIELD(skipped_bytes_total, PAGE_COUNTER),
+    /* control */
+    FIELD(struct page_control, open, PAGE_GAUGE),
+    FIELD(struct page_control, fd, PAGE_GAUGE),
+    /* answers */
+    FIELD(struct answer_row, id, PAGE_GAUGE),
+    FIELD(struct answer_row, error, PAGE_GAUGE),
+    FIELD(struct answer_row, text, PAGE_TEXT),
 };
 
 _Static_assert(sizeof(fields) == sizeof(((struct page *)NULL)->fields), "PAGE_FIELDS of them");
@@ -100,6 +107,8 @@ static const struct page_section sections[PAGE_SECTIONS] = {
     SECTION("decisions", decisions, SPILLWAY_DECISIONS_KEPT, PAGE_DECISION_FIELDS),
     SECTION("settings", settings, OPTION_COUNT, PAGE_SETTING_FIELDS),
     QUEUES,
+    SECTION("control", control, 1, PAGE_CONTROL_FIELDS),
+    SECTION("answers", answers, ROW_ANSWERS, PAGE_ANSWER_FIELDS),
     SECTION("fields", fields, PAGE_FIELDS, 0),
 };
 

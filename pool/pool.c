@@ -33,6 +33,7 @@ static void pool_free(struct spw_pool *pool)
 {
     const spw_allocator *allocator = pool->allocator;
     governor_fini(&pool->governor);
+    control_close(pool);
     if (pool->engine)
         engine_close(pool->engine);
     buffers_fini(&pool->buffers);
@@ -365,6 +366,8 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
         err = engine_choose(pool, settings);
     if (!err && pool->engine) /* there may be something to govern when it is a quarter full */
         atomic_store(&pool->governor.level_bytes, budget_now(pool) / 4);
+    if (!err) /* before there is a thread */
+        err = control_open(pool, settings->control);
     if (!err && pool->strict && pool->engine)
         governor_call(&pool->governor); /* so that a refusal is known now */
     if (!err && pool->strict && pool->fallback_taken) {
@@ -374,6 +377,7 @@ static int parts_open(struct spw_pool *pool, struct settings *settings, const ch
     }
     if (err) {
         governor_stop(&pool->governor);
+        control_close(pool);
         if (pool->engine)
             engine_close(pool->engine);
         if (pool->memtier)
@@ -436,6 +440,7 @@ static struct spw_pool *pool_make(const struct os *os, const spw_pool_config *co
     pool->account.risen = account_has_risen;
     pool->account.cork = account_cork;
     pool->account.uncork = account_uncork;
+    pool->control.fd = -1;
     atomic_init(&pool->refs, 1);
     atomic_init(&pool->next_run_id, 1);
     return pool;

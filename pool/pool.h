@@ -17,6 +17,7 @@
 #include "buffer.h"
 #include "cgroup.h"
 #include "coding.h"
+#include "control.h"
 #include "disk.h"
 #include "engine.h"
 #include "governor.h"
@@ -113,6 +114,7 @@ struct spw_pool {
     struct buffers buffers;
     struct governor governor;
     struct retune retune;
+    struct control control;
     struct coding coding;
 };
 

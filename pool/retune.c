@@ -205,7 +205,9 @@ int pool_set(struct spw_pool *pool, const char *name, const char *value, enum op
     int err = change_make(pool, name, value, &change, answer);
     pthread_mutex_unlock(&pool->retune.lock);
     if (err)
-        log_line(&pool->log, SPILLWAY_LOG_WARN, "not set: %s", answer);
+        /* Who asked from outside has the answer; and may ask all day long. */
+        log_line(&pool->log, origin == ORIGIN_CONTROL ? SPILLWAY_LOG_INFO : SPILLWAY_LOG_WARN,
+                 "not set: %s", answer);
     else
         change_finish(pool, &change, answer);
     return err;

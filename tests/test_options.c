@@ -94,7 +94,7 @@ Test(options, table_is_sound)
         for (j = 0; j < i; j++)
             cr_assert_neq(strcmp(row->name, option_rows[j].name), 0, "%s twice", row->name);
     }
-    cr_assert_eq(OPTION_COUNT, 27);
+    cr_assert_eq(OPTION_COUNT, 28);
 }
 
 Test(options, defaults_are_values)
