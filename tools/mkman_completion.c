@@ -44,6 +44,8 @@ static void names(const char *variable)
 
 static void completion_poolstat(void)
 {
+    spw_option_info info;
+
     begin("poolstat");
     fputs("    -o | --columns | --sort)\n"
           "        COMPREPLY=($(compgen -P \"$head\" -W \"",
@@ -52,9 +54,16 @@ static void completion_poolstat(void)
         printf("%s ", column->name);
     fputs("\" -- \"${current##*,}\"))\n        return\n        ;;\n", stdout);
     names("--textfile");
-    fputs("    -p | --pool | -c | --check | -w | --warn)\n        return\n        ;;\n"
+    fputs("    -p | --pool | -c | --check | -w | --warn | --wait)\n        return\n        ;;\n"
           "    esac\n"
           "    case \" ${COMP_WORDS[*]:1:COMP_CWORD - 1} \" in\n"
+          "    *\" set \"*)\n        compopt -o nospace\n        words=\"",
+          stdout);
+    for (size_t i = 0; help_row(i, &info) == 0; i++) {
+        if (info.live)
+            printf("%s= ", info.name);
+    }
+    fputs("\"\n        ;;\n"
           "    *\" doctor \"*)\n        words=\"",
           stdout);
     for (const struct doctor_check *check = doctor_checks; check->name; check++)

@@ -26,6 +26,7 @@ enum {
     OPTION_TEXTFILE,
     OPTION_CHECK,
     OPTION_WARN,
+    OPTION_WAIT,
     OPTION_HELP,
     OPTION_VERSION,
     OPTIONS,
@@ -65,6 +66,9 @@ const struct poolstat_option poolstat_options[] = {
                       "value, which may have a unit (resident<90%, disk<10GiB, lost==0, "
                       "read_p99<20ms); if not, the exit code is 2; may be given several times"},
     [OPTION_WARN] = {"warn", 'w', "EXPRESSION", "the same; if not, the exit code is 1"},
+    [OPTION_WAIT] = {"wait", '\0', "TIME",
+                     "with set, how long to wait for an answer (5s): a process that is stopped has "
+                     "none"},
     [OPTION_HELP] = {"help", '\0', NULL, "this text"},
     [OPTION_VERSION] = {"version", '\0', NULL, "the version"},
     [OPTIONS] = {.name = NULL},
@@ -123,7 +127,8 @@ static int print_help(void)
            "Exit status: 0 shown; 1 no such pool, or it cannot be read; 2 a refused command\n"
            "line. With --check or --warn: 0 all hold; 1 a --warn does not; 2 a --check does\n"
            "not; 3 it cannot be said. doctor: 0 all is fine; 1 something falls back; 2\n"
-           "something is broken; 3 it cannot be said.\n");
+           "something is broken; 3 it cannot be said. set: 0 all is set; 1 something is not:\n"
+           "the pool is closed to it, does not answer or cannot; 2 what was given is refused.\n");
     return help_finish("poolstat") ? EXIT_FINE : EXIT_NOT_FOUND;
 }
 
@@ -140,6 +145,16 @@ static int add_check(struct args *args, const char *text, bool warning)
     if (args->check_count == ARGS_CHECKS_MAX)
         return command_line_refuse(warning ? "--warn" : "--check", text, "32 at most");
     args->checks[args->check_count++] = (struct wanted_check){text, warning};
+    return EXIT_FINE;
+}
+
+static bool parse_interval(const char *text, uint64_t *out);
+
+static int take_wait(struct args *args, const char *value)
+{
+    if (!parse_interval(value, &args->wait_ns))
+        return command_line_refuse("--wait", value,
+                                   "seconds (0.001 to 86400), or a duration (250ms)");
     return EXIT_FINE;
 }
 
@@ -191,6 +206,8 @@ static int take_option(struct args *args, int option, const char *value)
     case OPTION_CHECK:
     case OPTION_WARN:
         return add_check(args, value, option == OPTION_WARN);
+    case OPTION_WAIT:
+        return take_wait(args, value);
     default:
         break;
     }
@@ -237,7 +254,7 @@ static const struct poolstat_command *command_find(const char *name)
 static int take_names(struct args *args, int count, char **words)
 {
     if (count > ARGS_NAMES_MAX)
-        return command_line_refuse(args->command->name, words[ARGS_NAMES_MAX], "32 names at most");
+        return command_line_refuse(args->command->name, words[ARGS_NAMES_MAX], "32 at most");
     for (int i = 0; i < count; i++)
         args->names[i] = words[i];
     return EXIT_FINE;
@@ -251,7 +268,7 @@ static int take_words(struct args *args, int count, char **words)
         words++;
         count--;
     }
-    if (args->command->judges)
+    if (args->command->words != NULL)
         return take_names(args, count, words);
     if (count > 0 && !parse_interval(words[0], &args->interval_ns))
         return command_line_refuse(

@@ -39,6 +39,7 @@ struct args {
     bool bytes, no_header, json, prometheus, diff, all, watch;
     uint64_t interval_ns; /* 0: none was given */
     uint64_t count;       /* 0: none was given */
+    uint64_t wait_ns;     /* 0: none was given */
 };
 
 /* What poolstat can do; the first one has no name, and is what it does when none is given. */
@@ -46,7 +47,8 @@ struct poolstat_command {
     const char *name, *help;
     const char *text; /* for the man page; paragraphs */
     int (*run)(const struct args *args);
-    bool judges; /* takes names instead of an interval, and its exit codes are those of a check */
+    bool judges;       /* its exit codes are those of a check */
+    const char *words; /* what it takes instead of an interval; NULL: it takes one */
 };
 
 /* Ended by one without `help`. */

@@ -331,6 +331,10 @@ static int read_texts(int fd, struct page_copy *copy, char why[PAGE_WHY])
         if (!err)
             err = read_section(fd, copy, "settings", why);
         if (!err)
+            err = read_section(fd, copy, "control", why);
+        if (!err)
+            err = read_section(fd, copy, "answers", why);
+        if (!err)
             err = read_header(fd, copy, why);
         if (err)
             return err;

@@ -25,6 +25,9 @@ int show_queues(const struct args *args);
 int show_why(const struct args *args);
 int show_config(const struct args *args);
 
+/* Changes settings of pools that are open. */
+int show_set(const struct args *args);
+
 /* What the host allows; no pool is looked at. */
 int show_doctor(const struct args *args);
 
