@@ -227,8 +227,8 @@ Test(poolstat, a_corrupted_page_is_refused)
     CORRUPT(page->sections[0].row_bytes = 16, -EBADMSG, "of 'stats'");
     CORRUPT(page->sections[0].fields = UINT32_MAX, -EBADMSG, "fields of 'stats'");
     CORRUPT(page->sections[8].rows = UINT32_MAX, -EBADMSG, "'queues'");
-    CORRUPT(page->sections[9].name[0] = 'x', -EBADMSG, "list of fields");
-    CORRUPT(page->sections[9].row_bytes = 56, -EBADMSG, "list of fields");
+    CORRUPT(page->sections[PAGE_SECTIONS - 1].name[0] = 'x', -EBADMSG, "list of fields");
+    CORRUPT(page->sections[PAGE_SECTIONS - 1].row_bytes = 56, -EBADMSG, "list of fields");
     CORRUPT(page->fields[0].offset = UINT32_MAX, -EBADMSG, "'budget_bytes'");
     CORRUPT(page->fields[0].offset = 4, -EBADMSG, "'budget_bytes'");
     CORRUPT(page->fields[0].bytes = 0, -EBADMSG, "'budget_bytes'");

@@ -98,6 +98,7 @@ static int print_help(void)
 {
     printf("Usage: poolstat [OPTION]... [INTERVAL [COUNT]]\n"
            "       poolstat COMMAND [OPTION]...\n"
+           "       poolstat set [OPTION]... NAME=VALUE...\n"
            "\n"
            "Shows what pools of Spillway do, from outside: of all processes that this user\n"
            "may look into, whether they run, are stopped or hang.\n"
@@ -127,8 +128,8 @@ static int print_help(void)
            "Exit status: 0 shown; 1 no such pool, or it cannot be read; 2 a refused command\n"
            "line. With --check or --warn: 0 all hold; 1 a --warn does not; 2 a --check does\n"
            "not; 3 it cannot be said. doctor: 0 all is fine; 1 something falls back; 2\n"
-           "something is broken; 3 it cannot be said. set: 0 all is set; 1 something is not:\n"
-           "the pool is closed to it, does not answer or cannot; 2 what was given is refused.\n");
+           "something is broken; 3 it cannot be said. set: 0 all is set; 1 something\n"
+           "is not: closed to it, no answer, not while open; 2 what was given is refused.\n");
     return help_finish("poolstat") ? EXIT_FINE : EXIT_NOT_FOUND;
 }
 
