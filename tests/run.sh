@@ -12,12 +12,13 @@
 #   TEST_LIMIT_S       seconds that one binary or script may take (600)
 #   TEST_TIME_LIMIT_S  seconds that one test may take in the plain runner (120)
 #   RUNNER             what binaries run under, such as valgrind and its options
-#   TEST_AGAIN         1: a suite or script that failed is run once more, alone, and
-#                      counts as that run does; what it said before is printed, and
-#                      so is "flaky NAME". Not after a crash or a checker's report:
-#                      once is enough for these, and not where many failed. For
-#                      machines that do other work too, as those of a CI; a
-#                      developer wants to see a flaky test fail
+#   TEST_AGAIN         1: a suite or script that failed is run again, alone, twice at
+#                      most (once where it takes minutes), and counts as the last run
+#                      does; what it said before is printed, and so is "flaky NAME".
+#                      Not after a crash or a checker's report: once is enough for
+#                      these, and not where many failed. For machines that do other
+#                      work too, as those of a CI; a developer wants to see a flaky
+#                      test fail
 #   TESTS              only suites and scripts whose name contains one of these words
 #   SPILLWAY_TEST_DIR  where scratch directories of tests are made (a new folder in /var/tmp)
 #   SPILLWAY_TEST_*    for the tests; every other SPILLWAY_* variable is hidden from them
@@ -147,22 +148,26 @@ run_script() {
     show "$name" $passed $failed $skipped $((SECONDS - start)) "$note"
 }
 
-# Runs once more, alone, what failed without a proof of a fault.
+# Runs again, alone, what failed without a proof of a fault.
 run_again() {
-    local name failed
+    local name failed try begun
     failed=$(awk '$2 > 0 { sub(/.*\//, "", FILENAME); sub(/\.sum$/, "", FILENAME); print FILENAME }' \
         "$results"/*.sum 2>/dev/null)
-    [ "$(wc -w <<<"$failed")" -le 3 ] || return
+    [ "$(wc -w <<<"$failed")" -le 8 ] || return
     for name in $failed; do
-        is_proof "$results/$name.log" && continue
-        rm -f "$results/$name".*
-        echo "     again, alone: $name"
-        if [ -n "${binaries[$name]:-}" ]; then
-            run_suite "${binaries[$name]}"
-        else
-            run_script "${scripts[$name]}"
-        fi
-        awk '{ exit $2 > 0 }' "$results/$name.sum" && echo "flaky $name"
+        for try in 1 2; do
+            is_proof "$results/$name.log" && break
+            [ $try -eq 2 ] && [ $((SECONDS - begun)) -gt 120 ] && break
+            begun=$SECONDS
+            rm -f "$results/$name".*
+            echo "     again, alone: $name ($try)"
+            if [ -n "${binaries[$name]:-}" ]; then
+                run_suite "${binaries[$name]}"
+            else
+                run_script "${scripts[$name]}"
+            fi
+            awk '{ exit $2 > 0 }' "$results/$name.sum" && echo "flaky $name" && break
+        done
     done
 }
 
