@@ -86,6 +86,10 @@ if bootstrap; then
     check "    and runs" inside sh -c 'TMPDIR=/var/tmp /tmp/external | grep "hello from"'
     check "    statically" inside sh -c \
         'gcc -std=gnu11 -o /tmp/external /tmp/external.c $(pkg-config --static --cflags --libs spillway | sed s/-lspillway/-l:libspillway.a/) && TMPDIR=/var/tmp /tmp/external'
+    sed -n '/^```c$/,/^```$/{/^```/d;p}' README.md >"$root/tmp/late.c"
+    check "README's program, with its command" inside sh -c 'cd /tmp &&
+        cc late.c $(pkg-config --cflags --libs spillway) -o late && head -c 64M /dev/urandom >/var/tmp/in &&
+        SPILLWAY_MEMORY=16MiB TMPDIR=/var/tmp ./late </var/tmp/in | cmp - /var/tmp/in && rm /var/tmp/in'
     check "poolstat" inside poolstat
     check "poolstat doctor: nothing is broken" inside sh -c 'poolstat doctor; [ $? -le 1 ]'
     check "spillpipe" inside sh -c 'head -c 64M /dev/urandom >/var/tmp/in &&
