@@ -89,8 +89,8 @@ static void ahead_wait(struct run *run)
 /* Whether there is room for a read of which nobody is in need. */
 static bool room_to_spare(struct spw_pool *pool, uint64_t bytes)
 {
-    return atomic_load(&pool->ahead) == 0 &&
-           budget_read_room(pool, budget_used_by_writers(pool)) >= bytes;
+    struct budget_use use = budget_use_now(pool);
+    return atomic_load(&pool->ahead) == 0 && budget_read_room(pool, &use) >= bytes;
 }
 
 int run_ask(struct run *run, unsigned flags)

@@ -43,21 +43,27 @@ static uint64_t used_by_readers(const struct buffers *buffers)
            buffers_used(buffers, USE_LENT) + buffers_used(buffers, USE_RESERVE);
 }
 
-uint64_t budget_used_by_writers(struct spw_pool *pool)
+struct budget_use budget_use_now(struct spw_pool *pool)
 {
     const struct buffers *buffers = &pool->buffers;
-    uint64_t used = budget_used(pool), warm = buffers_used(buffers, USE_WARM);
-    uint64_t reading = used_by_readers(buffers), share = readers_share(pool);
-    budget_note_peak(pool, used);
-    uint64_t apart = warm + (reading < share ? reading : share);
-    return used > apart ? used - apart : 0;
+    uint64_t warm = buffers_used(buffers, USE_WARM), share = readers_share(pool);
+    struct budget_use use = {.all = budget_used(pool), .readers = used_by_readers(buffers)};
+    budget_note_peak(pool, use.all);
+    uint64_t apart = warm + (use.readers < share ? use.readers : share);
+    use.writers = use.all > apart ? use.all - apart : 0;
+    return use;
 }
 
-uint64_t budget_read_room(const struct spw_pool *pool, uint64_t writers)
+uint64_t budget_used_by_writers(struct spw_pool *pool)
 {
-    uint64_t reading = used_by_readers(&pool->buffers), share = readers_share(pool);
-    uint64_t mark = budget_spill_mark(pool);
-    return (reading < share ? share - reading : 0) + (writers < mark ? (mark - writers) / 2 : 0);
+    return budget_use_now(pool).writers;
+}
+
+uint64_t budget_read_room(const struct spw_pool *pool, const struct budget_use *use)
+{
+    uint64_t share = readers_share(pool), mark = budget_spill_mark(pool);
+    return (use->readers < share ? share - use->readers : 0) +
+           (use->writers < mark ? (mark - use->writers) / 2 : 0);
 }
 
 uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes)
@@ -73,11 +79,11 @@ uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes)
  * nobody rests on the epoch otherwise. Calm again only a little below the mark, so that a use that
  * stays near it does not wake everybody over and over.
  */
-static bool calm_now(struct spw_pool *pool, uint64_t used_by_writers, bool was_calm)
+static bool calm_now(const struct spw_pool *pool, const struct budget_use *use, bool was_calm)
 {
     uint64_t mark = budget_spill_mark(pool);
-    return used_by_writers <= (was_calm ? mark : mark - budget_now(pool) / 64) &&
-           budget_used(pool) <= budget_now(pool);
+    return use->writers <= (was_calm ? mark : mark - budget_now(pool) / 64) &&
+           use->all <= budget_now(pool);
 }
 
 /* What the governor waits for. All look again for its sake: who can call it, holding no lock, is
@@ -104,14 +110,14 @@ static void governor_notice(struct spw_pool *pool, uint64_t used_by_writers)
  * reads the epoch, then sees `calm` true, then rests. If `calm` turns false after that, the epoch
  * advances after that, and its rest is over.
  */
-void budget_look(struct spw_pool *pool)
+struct budget_use budget_look(struct spw_pool *pool)
 {
-    uint64_t used = budget_used_by_writers(pool);
-    governor_notice(pool, used);
-    for (;; used = budget_used_by_writers(pool)) {
-        bool was_calm = atomic_load(&pool->calm), calm = calm_now(pool, used, was_calm);
+    struct budget_use use = budget_use_now(pool);
+    governor_notice(pool, use.writers);
+    for (;; use = budget_use_now(pool)) {
+        bool was_calm = atomic_load(&pool->calm), calm = calm_now(pool, &use, was_calm);
         if (calm == was_calm)
-            return;
+            return use;
         atomic_store(&pool->calm, calm);
         if (!calm)
             epoch_advance(&pool->account.epoch);

@@ -184,7 +184,14 @@ static inline uint64_t budget_window(const struct spw_pool *pool)
 /* Everything resident in queues and pool. */
 uint64_t budget_used(const struct spw_pool *pool);
 
-/* The same without warm memory, which is free for the asking, and without what readers may take. */
+/* The sums of one look. */
+struct budget_use {
+    uint64_t all;     /* everything resident */
+    uint64_t writers; /* without warm memory, which is free for the asking, and without what readers
+                         may take */
+    uint64_t readers; /* what these have, whether they may or not */
+};
+struct budget_use budget_use_now(struct spw_pool *pool);
 uint64_t budget_used_by_writers(struct spw_pool *pool);
 
 /* The same without what is there for an empty pool as well: the reserve, and what queues report
@@ -196,9 +203,9 @@ void budget_note_peak(struct spw_pool *pool, uint64_t used_bytes);
 
 /*
  * Looks whether the budget is far away, after its use has risen, and sends everybody who rests on
- * that to look again when it no longer is. Any lock may be held.
+ * that to look again when it no longer is. Any lock may be held. Returns what it saw last.
  */
-void budget_look(struct spw_pool *pool);
+struct budget_use budget_look(struct spw_pool *pool);
 
 /* Whether policies may rest on the account's present epoch, which was read before. */
 bool budget_is_calm(struct spw_pool *pool);
@@ -214,8 +221,8 @@ uint64_t budget_wait_mark(const struct spw_pool *pool);
 uint64_t budget_stuck(const struct spw_pool *pool, uint64_t used_bytes);
 
 /* What readers may take beyond what each is in need of: what is left of their share, and where
- * writers are far from spilling, half of what is left until then; `writers` is what these use. */
-uint64_t budget_read_room(const struct spw_pool *pool, uint64_t writers);
+ * writers are far from spilling, half of what is left until then. */
+uint64_t budget_read_room(const struct spw_pool *pool, const struct budget_use *use);
 
 /* What each queue keeps next to its head whatever happens. */
 uint64_t budget_head_reserve(const struct spw_pool *pool);

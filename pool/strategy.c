@@ -116,13 +116,14 @@ static int strategy_spill(spw_strategy *strategy, spw_chunks *chunks, spw_sink *
 static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
 {
     struct spw_pool *pool = pool_of(strategy);
-    if (!budget_is_calm(pool))
-        budget_look(pool);
-    uint64_t seen = epoch_read(&pool->account.epoch);
+    bool was_calm = budget_is_calm(pool);
+    struct budget_use use = was_calm ? (struct budget_use){0} : budget_look(pool);
+    uint64_t seen = epoch_read(&pool->account.epoch), mark = budget_spill_mark(pool);
     bool calm = budget_is_calm(pool);
-    uint64_t used = budget_used_by_writers(pool), mark = budget_spill_mark(pool);
+    if (was_calm || calm) /* who may rest on the epoch looks after it was read */
+        use = budget_use_now(pool);
     limits->budget_bytes = budget_now(pool);
-    limits->excess_bytes = used > mark ? used - mark : 0;
+    limits->excess_bytes = use.writers > mark ? use.writers - mark : 0;
     limits->run_bytes = budget_run_bytes(pool);
     limits->queues = atomic_load_explicit(&pool->queues, memory_order_relaxed);
     if (limits->size < GROWABLE_END(spw_limits, epoch_seen))
@@ -131,8 +132,8 @@ static void strategy_limits(spw_strategy *strategy, spw_limits *limits)
     limits->epoch_seen = seen;
     if (limits->size < GROWABLE_END(spw_limits, read_ahead_bytes))
         return;
-    limits->stuck_bytes = budget_stuck(pool, used);
-    limits->read_ahead_bytes = budget_read_room(pool, used);
+    limits->stuck_bytes = budget_stuck(pool, use.writers);
+    limits->read_ahead_bytes = budget_read_room(pool, &use);
     if (limits->size < GROWABLE_END(spw_limits, prefetch_bytes))
         return;
     limits->threshold_bytes = atomic_load_explicit(&pool->threshold_bytes, memory_order_relaxed);
