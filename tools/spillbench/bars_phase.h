@@ -12,8 +12,8 @@ struct phase {
     struct series rate, raw, bare;
 };
 
-/* Rows of the disk tier that are limited where the bare loop is short of the bar and the pool comes
- * as near to it as the bare loop does. */
+/* Rows of the disk tier that are limited where the bare loop is short of the bar and the pool is
+ * about as fast as it. */
 void phase_row(struct bars *bars, const char *name, const char *of, const struct phase *phase);
 
 /* Net seconds of a round, those of the floor, and those of the bare loops. */
