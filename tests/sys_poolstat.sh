@@ -359,6 +359,41 @@ if [ -n "$python" ]; then
     unfake
 fi
 
+# --- names that are no UTF-8, and rows that are no metrics: the rest must not be lost with them
+is_text() { # is out UTF-8, and each line what Prometheus reads?
+    iconv -f UTF-8 -t UTF-8 out >/dev/null &&
+        ! LC_ALL=C grep -Evan '^(# (HELP|TYPE) [a-z0-9_]+ .*|[a-z0-9_]+(\{.*\})? [-+.0-9e]+)$' out
+}
+cut=$'aaaaaaaaaaaaaa\xc3\xbc' # the kernel keeps 15 bytes
+cp "$hold" "$work/$cut"
+plain=$hold
+hold=$work/$cut
+hold_open 1
+hold=$plain
+run -p "$pid" --prometheus
+check "a process's name that is cut within a character" grep -qF 'process="aaaaaaaaaaaaaa?"' out
+check "    Prometheus: it is text" is_text
+for fd in "/proc/$pid"/fd/*; do
+    case $(readlink "$fd") in
+    /memfd:spillway-stats*) cat "$fd" >page.bin ;;
+    esac
+done
+hold_close
+if [ -n "$python" ]; then
+    for to in 'x{y}\nz' 'budget_bytes' 'device_read_ns' '\xff\xfe'; do
+        fake "open('page.bin', 'rb').read().replace(b'queues\0' + bytes(41), (b'$to' + bytes(48))[:48])" 15
+        run -p "$fake_pid" --prometheus
+        check "a row that is called $to" [ $code -eq 0 ]
+        check "    Prometheus: it is text" is_text
+        check "    each metric is there once" eval \
+            "[ -z \"\$(grep -aE '^# TYPE' out | cut -d' ' -f3 | sort | uniq -d)\" ]"
+        if command -v promtool >/dev/null; then
+            check "    promtool check metrics" eval "promtool check metrics <out"
+        fi
+        unfake
+    done
+fi
+
 # --- another user
 if is_root && command -v setpriv >/dev/null; then
     cp "$poolstat" "$work/poolstat"

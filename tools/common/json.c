@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "utf8.h"
+
 void json_begin(struct json *json, FILE *file)
 {
     *json = (struct json){.file = file};
@@ -55,36 +57,16 @@ void json_close(struct json *json, char close)
         putc('\n', json->file);
 }
 
-/* The length of a well-formed UTF-8 sequence at `text`, 0 when there is none. */
-static size_t sequence(const unsigned char *text)
-{
-    static const unsigned char first[] = {0xc2, 0xe0, 0xf0, 0xf5};
-    size_t length = 1;
-    if (*text < 0x80)
-        return 1;
-    if (*text < first[0] || *text >= first[3])
-        return 0;
-    length = *text < first[1] ? 2 : *text < first[2] ? 3 : 4;
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    /* Overlong forms, surrogates, and what lies above U+10FFFF. */
-    if ((*text == 0xe0 && text[1] < 0xa0) || (*text == 0xed && text[1] > 0x9f) ||
-        (*text == 0xf0 && text[1] < 0x90) || (*text == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 static void quoted(struct json *json, const char *text)
 {
     putc('"', json->file);
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        size_t length = sequence(at);
-        if (*at == '"' || *at == '\\')
-            fprintf(json->file, "\\%c", *at);
-        else if (*at < 0x20 || *at == 0x7f)
-            fprintf(json->file, "\\u%04x", *at);
+    for (const char *at = text; *at;) {
+        size_t length = utf8_sequence(at);
+        unsigned char byte = (unsigned char)*at;
+        if (byte == '"' || byte == '\\')
+            fprintf(json->file, "\\%c", byte);
+        else if (byte < 0x20 || byte == 0x7f)
+            fprintf(json->file, "\\u%04x", byte);
         else if (length == 0)
             putc('?', json->file);
         else

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../common/utf8.h"
 #include "show.h"
 
 enum {
@@ -28,12 +29,20 @@ struct metric {
     bool seconds;
 };
 
+/* Bytes that are no UTF-8, as of a name that the kernel has cut, become '?': Prometheus would
+ * refuse all that stands beside them. */
 static void put_label_value(FILE *out, const char *text)
 {
-    for (; *text != '\0'; text++) {
+    while (*text != '\0') {
+        size_t length = utf8_sequence(text);
+
         if (*text == '\\' || *text == '"')
             putc('\\', out);
-        putc(*text, out);
+        if (length > 0)
+            fwrite(text, 1, length, out);
+        else
+            putc('?', out);
+        text += length > 0 ? length : 1;
     }
 }
 
@@ -94,6 +103,14 @@ static const char *help_of(const char *name)
     SPILLWAY_STATS_TABLE(IS_HELP)
     SPILLWAY_HISTOGRAMS_TABLE(IS_HISTOGRAM_HELP)
     return "not known to this version of poolstat";
+}
+
+/* What a corrupted page calls a row may be no name of a metric, which would spoil all others. */
+static bool is_name(const char *name)
+{
+    return *name != '\0' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+               strlen(name);
 }
 
 /* Whether an earlier pool has the row, so that it was written with that. */
@@ -184,7 +201,10 @@ static void put_section(FILE *out, const struct pools *pools, const char *name, 
         for (uint32_t j = 0; section != NULL && j < section->fields; j++) {
             const struct copied_field *field = &copy->fields[section->first_field + j];
 
-            if (was_written(pools, i, name, field->name) || field->kind == PAGE_TEXT)
+            if (field->kind == PAGE_TEXT || !is_name(field->name) ||
+                page_field(copy, section, field->name) != field || /* a name that is there twice */
+                was_written(pools, i, name, field->name) ||
+                (histograms && was_written(pools, pools->count, "stats", field->name)))
                 continue;
             if (histograms)
                 put_histogram(out, pools, i, field->name);
@@ -274,9 +294,11 @@ static void put_about(FILE *out, const struct pools *pools)
         put_label_value(out, pool->process.comm);
         fprintf(out, "\",state=\"%s\",library=\"", value_state(pool));
         put_label_value(out, pool->now.header.library);
-        fprintf(out, "\",engine=\"%s\"", value_text(&pool->now, "engine", text, sizeof(text)));
-        fprintf(out, ",seal_mode=\"%s\"} 1\n",
-                value_text(&pool->now, "seal_mode", text, sizeof(text)));
+        fputs("\",engine=\"", out);
+        put_label_value(out, value_text(&pool->now, "engine", text, sizeof(text)));
+        fputs("\",seal_mode=\"", out);
+        put_label_value(out, value_text(&pool->now, "seal_mode", text, sizeof(text)));
+        fputs("\"} 1\n", out);
     }
     put_head(out, "spillway_pools", "gauge", "pools that can be seen");
     fprintf(out, "spillway_pools %zu\n", pools->count);
