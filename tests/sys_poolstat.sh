@@ -198,6 +198,15 @@ check "    readable by others" [ "$(stat -c %a metrics.prom)" = 644 ]
 check "    nothing else is left" [ "$(ls metrics.prom* | wc -l)" -eq 1 ]
 run -p "$pid" --textfile "$work/no/such/folder/file"
 check "--textfile that cannot be written: exit code 1" [ $code -eq 1 ]
+mkfifo metrics.pipe && ln -s metrics.prom metrics.link
+for kept in metrics.pipe metrics.link; do
+    before=$(stat -c '%i %F' $kept)
+    run -p "$pid" --textfile $kept
+    check "--textfile $kept, which is no plain file: exit code 1" [ $code -eq 1 ]
+    check "    says so" grep -q 'no plain file' err
+    check "    it is as it was" [ "$(stat -c '%i %F' $kept)" = "$before" ]
+done
+rm metrics.pipe metrics.link
 
 # --- checks
 run -p "$pid" --check 'resident<=100%' --check lost==0 --warn 'queues<2'

@@ -317,10 +317,20 @@ static void put_all(FILE *out, const struct pools *pools)
 
 static int textfile_failed(const char *path, const char *temporary, int err)
 {
-    fprintf(stderr, "poolstat: cannot write '%s': %s\n", path, strerror(err));
+    fprintf(stderr, "poolstat: cannot write '%s': %s\n", path,
+            err == EEXIST ? "it is there, and no plain file that could be replaced"
+                          : strerror(err));
     if (temporary != NULL)
         unlink(temporary);
     return EXIT_NOT_FOUND;
+}
+
+/* A device, a pipe or a link (/dev/stdout) would be gone: only plain files are replaced. */
+static bool may_replace(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) != 0 || S_ISREG(st.st_mode);
 }
 
 /* A reader sees the old file or the new one, never a part; it may be another user. */
@@ -332,6 +342,8 @@ static int write_textfile(const char *path, const struct pools *pools)
     int fd, err;
 
     umask(mask);
+    if (!may_replace(path))
+        return textfile_failed(path, NULL, EEXIST);
     if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
         return textfile_failed(path, NULL, ENAMETOOLONG);
     fd = mkostemp(temporary, O_CLOEXEC);
