@@ -31,6 +31,7 @@ struct os_dio {
 struct os_stat {
     mode_t mode;      /* kind and permissions */
     uint64_t special; /* st_rdev of a device */
+    uint64_t inode;   /* st_ino */
 };
 
 struct os {

@@ -120,6 +120,7 @@ static int linux_fstat(int fd, struct os_stat *out)
         return -errno;
     out->mode = st.st_mode;
     out->special = (uint64_t)st.st_rdev;
+    out->inode = (uint64_t)st.st_ino;
     return 0;
 }
 

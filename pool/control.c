@@ -34,10 +34,14 @@ static int pipe_open(const struct os *os)
 static void control_publish(struct spw_pool *pool, int fd)
 {
     struct page_control *control = &pool->page.page->control;
+    struct os_stat stat = {0};
+    if (fd >= 0 && pool->os->fstat(fd, &stat) != 0)
+        stat.inode = 0;
     pthread_mutex_lock(&pool->lock);
     page_texts_begin(pool->page.page);
     control->open = fd >= 0;
     control->fd = fd >= 0 ? (uint64_t)fd : 0;
+    control->inode = stat.inode;
     page_texts_end(pool->page.page);
     pthread_mutex_unlock(&pool->lock);
 }

@@ -39,8 +39,9 @@ struct page_setting {
 
 /* Where others ask for settings. */
 struct page_control {
-    uint64_t open; /* 1: the next is a pipe of this process that takes requests */
-    uint64_t fd;
+    uint64_t open;  /* 1: the next is a pipe of this process that takes requests */
+    uint64_t fd;    /* by the time that it is opened, this number may be another file's */
+    uint64_t inode; /* of the pipe; 0: not known */
 };
 
 /* What came of a request from outside. */
@@ -65,7 +66,7 @@ enum {
     PAGE_SETTING_FIELDS = 6,
     PAGE_REQUEST_FIELDS = 1,
     PAGE_DECISION_FIELDS = 9,
-    PAGE_CONTROL_FIELDS = 2,
+    PAGE_CONTROL_FIELDS = 3,
     PAGE_ANSWER_FIELDS = 3,
     PAGE_FIELDS = PAGE_STATS + PAGE_HISTOGRAMS + PAGE_TEXT_FIELDS + PAGE_DIR_FIELDS +
                   PAGE_NODE_FIELDS + PAGE_QUEUE_FIELDS + PAGE_SETTING_FIELDS + PAGE_REQUEST_FIELDS +

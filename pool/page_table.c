@@ -78,6 +78,7 @@ static const struct page_field fields[] = {
     /* control */
     FIELD(struct page_control, open, PAGE_GAUGE),
     FIELD(struct page_control, fd, PAGE_GAUGE),
+    FIELD(struct page_control, inode, PAGE_GAUGE),
     /* answers */
     FIELD(struct answer_row, id, PAGE_GAUGE),
     FIELD(struct answer_row, error, PAGE_GAUGE),

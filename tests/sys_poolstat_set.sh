@@ -161,6 +161,19 @@ check "a child alone: not set" [ $code -eq 1 ]
 check "    and no output" [ ! -s out ]
 kill -KILL "$child" 2>/dev/null
 
+# --- another pipe in the place of the one that the page names: nothing is written to it
+hold_open 1
+mkfifo "$work/other"
+check "a FIFO is in its place" [ "$(tell "swap $work/other")" = swapped ]
+run set -p "$pid" threshold=1MiB
+said "a FIFO in its place" 1 err "is not the pipe that it had"
+check "    nothing is in it" [ "$(tell waiting)" = 0 ]
+check "a pipe is in its place" [ "$(tell swap)" = swapped ]
+run set -p "$pid" threshold=1MiB
+said "a pipe in its place" 1 err "is not the pipe that it had"
+check "    nothing is in it" [ "$(tell waiting)" = 0 ]
+hold_close
+
 # --- several pools
 hold_open 3
 run set -p "$pid" threshold=1MiB

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,9 @@ Test(control, what_is_asked_for_is_done_and_answered)
     bed_open(&bed, open_to_all, 0);
     cr_assert_eq(page_of(&bed)->control.open, 1);
     cr_assert_eq(page_of(&bed)->control.fd, (uint64_t)bed.pool->control.fd);
+    struct stat st;
+    cr_assert_eq(fstat(bed.pool->control.fd, &st), 0);
+    cr_assert_eq(page_of(&bed)->control.inode, (uint64_t)st.st_ino);
     ask(&bed, 71, "memory", "4MiB");
     struct answer_row answer = answer_to(&bed, 71);
     cr_assert_eq(answer.error, 0);
@@ -381,6 +385,13 @@ Test(control, it_can_be_missing)
     fault_fail(FAULT_EVENTFD, 0, 1, -EMFILE);
     bed_open(&bed, open_to_all, 0);
     cr_assert_eq(page_of(&bed)->control.open, 0);
+    fault_clear();
+    bed_close(&bed);
+    /* which pipe it is, which is said where it is known */
+    fault_fail(FAULT_FSTAT, 0, 100, -EIO);
+    bed_open(&bed, open_to_all, 0);
+    cr_assert_eq(page_of(&bed)->control.open, 1);
+    cr_assert_eq(page_of(&bed)->control.inode, 0);
     fault_clear();
     bed_close(&bed);
     /* the page to answer in */

@@ -9,10 +9,15 @@
  *   busy     from now on fill and drain the first pool's queue as fast as can be, in a thread
  *   calm     no more
  *   fork     a child that only waits; answers with its number
+ *   swap     what the pool is asked by has another pipe in its place from now on: "swap FIFO" that
+ *            one, "swap" one without a name
+ *   waiting  how many bytes are in that
  *   crash    end by SIGSEGV; no answer
  */
 #define _GNU_SOURCE 1
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "spillway/spillway.h"
@@ -150,9 +156,51 @@ static void fork_child(void)
     printf("%ld\n", (long)child);
 }
 
+/* The one descriptor of this process that is both ends of a pipe; -1: there is none. */
+static int control_fd(void)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        char path[64], link[64];
+        ssize_t len;
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        len = readlink(path, link, sizeof(link) - 1);
+        if (len > 5 && memcmp(link, "pipe:", 5) == 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR)
+            return fd;
+    }
+    return -1;
+}
+
+static int swapped = -1;
+
+static void swap(const char *fifo)
+{
+    int ends[2], fd = swapped < 0 ? control_fd() : swapped;
+
+    if (*fifo != '\0')
+        ends[0] = open(fifo, O_RDWR | O_NONBLOCK);
+    else
+        must(pipe(ends) == 0 ? 0 : -errno, "pipe");
+    must(ends[0] < 0 ? -errno : dup2(ends[0], fd) < 0 ? -errno : 0, "swap");
+    swapped = fd;
+    puts("swapped");
+}
+
+static void tell_waiting(void)
+{
+    int bytes = 0;
+
+    must(ioctl(swapped, FIONREAD, &bytes) == 0 ? 0 : -errno, "FIONREAD");
+    printf("%d\n", bytes);
+}
+
 static void obey(struct held *held, const char *word)
 {
-    if (strcmp(word, "fill") == 0) {
+    if (strncmp(word, "swap", 4) == 0) {
+        swap(word + 4 + strspn(word + 4, " "));
+    } else if (strcmp(word, "waiting") == 0) {
+        tell_waiting();
+    } else if (strcmp(word, "fill") == 0) {
         extend(held, FILL_CHUNKS);
         drain(held, FILL_CHUNKS / 3);
         wait_quiet(held);
@@ -181,7 +229,7 @@ static void obey(struct held *held, const char *word)
 int main(int argc, char **argv)
 {
     static struct held held;
-    char line[64];
+    char line[256];
 
     held.count = argc == 2 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
     if (held.count < 1 || held.count > POOLS_MAX) {

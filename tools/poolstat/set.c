@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,11 +73,17 @@ static void control_setting(const struct page_copy *copy, char *out, size_t capa
     }
 }
 
-static bool control_find(const struct page_copy *copy, uint64_t *fd)
+/* Where a page says that its pool takes requests. */
+struct control_place {
+    uint64_t fd, inode;
+};
+
+static bool control_find(const struct page_copy *copy, struct control_place *out)
 {
     const struct copied_section *section = page_section(copy, "control");
 
-    *fd = page_number(copy, section, 0, page_field(copy, section, "fd"));
+    out->fd = page_number(copy, section, 0, page_field(copy, section, "fd"));
+    out->inode = page_number(copy, section, 0, page_field(copy, section, "inode"));
     return page_number(copy, section, 0, page_field(copy, section, "open")) == 1;
 }
 
@@ -110,31 +118,69 @@ static bool look(struct pool *pool)
 }
 
 /*
+ * Opens it for writing, or returns -errno: -EBADF when it is something else. A page may say
+ * anything, and the process may have gone or run another program since it was read. So what is
+ * there is looked at first, which does nothing to it; and no other kind of file is opened at all.
+ */
+static int pipe_open(const struct pool *pool, const struct control_place *place)
+{
+    char path[64];
+    struct stat st;
+    struct statfs fs;
+    int fd = -1, err = -EBADF, seen;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/fd/%" PRIu64, (long)pool->process.pid, place->fd);
+    seen = open(path, O_PATH | O_CLOEXEC);
+    if (seen < 0)
+        return -errno;
+    if (fstat(seen, &st) == 0 && S_ISFIFO(st.st_mode) && fstatfs(seen, &fs) == 0 &&
+        fs.f_type == PIPEFS_MAGIC && (place->inode == 0 || place->inode == st.st_ino)) {
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", seen);
+        fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        err = -errno;
+    }
+    close(seen);
+    return fd >= 0 ? fd : err;
+}
+
+static void tell_refused(const struct pool *pool, int err)
+{
+    char why[160];
+
+    if (err == -ENOENT || err == -ENXIO) {
+        refuse(pool, "it is just being closed");
+    } else if (err == -EBADF) {
+        refuse(pool, "what it names is not the pipe that it had: nothing was written there");
+    } else {
+        (void)snprintf(why, sizeof(why), "it cannot be asked: %s%s", strerror(-err),
+                       err == -EACCES || err == -EPERM ? "; run as its user, or as root" : "");
+        refuse(pool, why);
+    }
+}
+
+/*
  * The pipe of a pool; -1 after saying why not. The page is looked at again once the pipe is open:
- * if it still names this one, it was the pool's all the while, and not another file that has got
- * its number since.
+ * if it still names this one, it was the pool's all the while.
  */
 static int control_open(struct pool *pool)
 {
-    char path[64], why[160];
-    uint64_t number, again;
-    struct stat st;
+    struct control_place place, again;
     int fd;
 
-    if (pool->gone || !control_find(&pool->now, &number)) {
+    if (pool->gone || !control_find(&pool->now, &place)) {
         tell_closed(pool);
         return -1;
     }
-    (void)snprintf(path, sizeof(path), "/proc/%ld/fd/%" PRIu64, (long)pool->process.pid, number);
-    fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    fd = pipe_open(pool, &place);
     if (fd < 0) {
-        (void)snprintf(why, sizeof(why), "it cannot be asked: %s%s", strerror(errno),
-                       errno == EACCES || errno == EPERM ? "; run as its user, or as root" : "");
-        refuse(pool, errno == ENOENT || errno == ENXIO ? "it is just being closed" : why);
+        tell_refused(pool, fd);
         return -1;
     }
-    if (look(pool) && control_find(&pool->now, &again) && again == number && fstat(fd, &st) == 0 &&
-        S_ISFIFO(st.st_mode))
+    if (!look(pool)) { /* it has said why */
+        close(fd);
+        return -1;
+    }
+    if (control_find(&pool->now, &again) && again.fd == place.fd && again.inode == place.inode)
         return fd;
     close(fd);
     tell_closed(pool);
@@ -209,7 +255,8 @@ static int ask(struct pool *pool, int fd, const struct wish *wish, uint64_t wait
 
         if (!look(pool))
             return EXIT_NOT_FOUND;
-        if (answer_find(&pool->now, request.id, &error, text, sizeof(text)))
+        /* What is just being changed may have the number of one answer and the words of another. */
+        if (!pool->now.torn && answer_find(&pool->now, request.id, &error, text, sizeof(text)))
             return tell_answer(pool, error, text);
         if (late || pool->now.header.state == PAGE_CLOSED)
             return tell_silence(pool, wish->name);
