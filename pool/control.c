@@ -145,6 +145,7 @@ void control_serve(struct spw_pool *pool)
     if (got >= 0 || got == -EINTR || got == -EAGAIN)
         return; /* others may have been faster */
     control->broken = true;
+    control_publish(pool, -1); /* nobody is to wait for an answer */
     log_line(&pool->log, SPILLWAY_LOG_WARN, "the control pipe cannot be read any more (%s)",
              strerrorname_np((int)-got));
 }

@@ -433,6 +433,7 @@ Test(control, a_pipe_that_breaks_is_left_alone)
     for (unsigned i = 0; i < 30000 && log_lines_with("cannot be read any more") == 0; i++)
         nap();
     cr_assert_eq(log_lines_with("cannot be read any more"), 1);
+    cr_assert_eq(page_of(&bed)->control.open, 0, "nobody waits for an answer");
     fault_clear();
     cr_assert(wait_until(is_at_rest, &bed), "not in a busy loop");
     bed_close(&bed);
