@@ -157,4 +157,5 @@ void budget_asked(struct spw_pool *pool, const struct budget_change *change)
 {
     ceiling_tell(pool, change->asked_bytes, change->limit_bytes, change->ceiling_bytes);
     budget_moved(pool);
+    pool_hear_calls(pool); /* queues may rest: then nobody else would */
 }
