@@ -105,6 +105,9 @@ check "by the process's name, without titles" [ "$(sort -u out | tr -d ' ')" = "
 run -p nothing-is-called-so
 check "no such name: exit code 1" [ $code -eq 1 ]
 check "    says so" grep -q "'nothing-is-called-so'" err
+run -p "$pid" -p nothing-is-called-so
+check "    nor beside one that is there" [ $code -eq 1 ]
+check "    says so" grep -q "'nothing-is-called-so'" err
 run -p 4194305
 check "no such process: exit code 1" [ $code -eq 1 ]
 check "    says so" grep -q "there is no process 4194305" err

@@ -308,6 +308,9 @@ Test(doctor, descriptors)
     fault_limit(RLIMIT_NOFILE, 1024);
     set("SPILLWAY_SEAL=strict", "SPILLWAY_MEMORY_TIER=2GiB", NULL);
     expect(look("descriptors"), DOCTOR_FALLS_BACK, "strict segments may be 1024", "ulimit -n 4096");
+    fault_limit(RLIMIT_NOFILE, 64);
+    set("SPILLWAY_SEAL=strict", "SPILLWAY_MEMORY_TIER=64MiB", NULL);
+    expect(look("descriptors"), DOCTOR_FALLS_BACK, "strict segments may be 32", "ulimit -n 1024");
     end();
 }
 

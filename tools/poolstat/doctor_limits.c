@@ -136,7 +136,9 @@ void doctor_check_descriptors(struct doctor *doctor)
                        "all but %" PRIu64 " of them keep none, and cannot be handed to "
                        "another process",
                        keep);
-        doctor_mend(finding, "ulimit -n %" PRIu64, segments * DESCRIPTOR_SHARE);
+        uint64_t wanted = segments * DESCRIPTOR_SHARE;
+        doctor_mend(finding, "ulimit -n %" PRIu64,
+                    wanted > DESCRIPTORS_USUAL ? wanted : DESCRIPTORS_USUAL);
         return;
     }
     if (limit >= DESCRIPTORS_USUAL) {

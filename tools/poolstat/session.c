@@ -38,17 +38,36 @@ static pid_t pid_of(const char *text)
 
 /* ---- which pools ---- */
 
+static bool is_called(const struct pool *pool, const char *wanted)
+{
+    return pid_of(wanted) > 0 ? pid_of(wanted) == pool->process.pid
+                              : strcmp(wanted, pool->now.header.name) == 0 ||
+                                    strcmp(wanted, pool->process.comm) == 0;
+}
+
 static bool is_wanted(const struct args *args, const struct pool *pool)
 {
     for (unsigned i = 0; i < args->pool_count; i++) {
-        const char *wanted = args->pools[i];
-
-        if (pid_of(wanted) > 0 ? pid_of(wanted) == pool->process.pid
-                               : strcmp(wanted, pool->now.header.name) == 0 ||
-                                     strcmp(wanted, pool->process.comm) == 0)
+        if (is_called(pool, args->pools[i]))
             return true;
     }
     return args->pool_count == 0;
+}
+
+/* The first of -p that no pool is called; NULL: there is none. */
+static const char *missing(const struct session *session)
+{
+    const struct args *args = session->args;
+
+    for (unsigned i = 0; i < args->pool_count; i++) {
+        size_t k = 0;
+
+        while (k < session->pools.count && !is_called(&session->pools.items[k], args->pools[i]))
+            k++;
+        if (k == session->pools.count)
+            return args->pools[i];
+    }
+    return NULL;
 }
 
 static bool names_only_pids(const struct args *args)
@@ -134,9 +153,8 @@ static int search(struct session *session)
         if (!is_wanted(session->args, &pools->items[i]))
             pools_remove(pools, i);
     }
-    if (session->rounds == 0 && session->args->pool_count > 0 && pools->count == 0)
-        return tell_missing(session, session->args->pools[0], 0);
-    return EXIT_FINE;
+    const char *wanted = session->rounds == 0 ? missing(session) : NULL;
+    return wanted ? tell_missing(session, wanted, 0) : EXIT_FINE;
 }
 
 int session_open(struct session *session, const struct args *args, bool queues)
