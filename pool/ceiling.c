@@ -157,5 +157,10 @@ void budget_asked(struct spw_pool *pool, const struct budget_change *change)
 {
     ceiling_tell(pool, change->asked_bytes, change->limit_bytes, change->ceiling_bytes);
     budget_moved(pool);
-    pool_hear_calls(pool); /* queues may rest: then nobody else would */
+    /* Queues may rest, and then nobody else would see to it. */
+    if (pool->engine && budget_used_by_writers(pool) > budget_spill_mark(pool)) {
+        atomic_store(&pool->governor.shrunk, true);
+        governor_call(&pool->governor);
+    }
+    pool_hear_calls(pool);
 }

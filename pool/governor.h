@@ -71,6 +71,8 @@ struct governor {
     _Atomic bool
         guiding; /* it was called to guide queues, and does not stop before they need none */
 
+    _Atomic bool shrunk; /* the budget was set to less than is in use: the rest is to go */
+
     /* The thread's own. */
     uint64_t pass;
     uint64_t limits_ns; /* when to look at the limits of the process again */

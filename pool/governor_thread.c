@@ -264,6 +264,15 @@ static void governor_look_at_limits(struct governor *governor, uint64_t now_ns)
     spw_governor_wake(&governor->governor, NULL);
 }
 
+/* A queue that rests gives up nothing by itself, and one alone is not guided either. */
+static void governor_shrink(struct governor *governor)
+{
+    struct spw_pool *pool = governor->pool;
+    uint64_t used_bytes = budget_used_by_writers(pool), mark_bytes = budget_spill_mark(pool);
+    if (used_bytes > mark_bytes)
+        share_spill(governor, used_bytes - mark_bytes, false);
+}
+
 static void governor_pass(struct governor *governor)
 {
     struct spw_pool *pool = governor->pool;
@@ -282,8 +291,11 @@ static void governor_pass(struct governor *governor)
         regulated_look(governor, regulated);
     bool closing = governor->closing;
     pthread_mutex_unlock(&governor->lock);
-    if (!closing)
-        share_pass(governor, now_ns);
+    if (closing)
+        return;
+    if (atomic_exchange(&governor->shrunk, false))
+        governor_shrink(governor);
+    share_pass(governor, now_ns);
 }
 
 void *governor_main(void *context)

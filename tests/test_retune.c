@@ -241,23 +241,35 @@ Test(retune, an_open_queue_takes_its_threshold)
 }
 
 /* Nobody's writer or reader comes by: the governor has to hear of it at once. */
-Test(retune, a_smaller_budget_reaches_queues_that_rest)
+static void rest_and_shrink(unsigned queues)
 {
     static const struct setting wide[] = {{"memory", "64MiB"},
                                           {"policies", "threshold,prefetch"},
                                           {"engine", "threads"},
                                           {NULL, NULL}};
     struct bed bed;
+    struct ends ends[2];
     bed_open(&bed, wide, 1);
-    struct ends first = ends_open(&bed), second = ends_open(&bed);
-    extend_with(&first, 0, 64);
-    extend_with(&second, 0, 64);
-    cr_assert_eq(bed_quiet(&bed).spilled_bytes_total, 0, "8 MiB are far below the budget");
-    cr_assert_eq(spw_pool_set(bed.pool, "memory", "4MiB"), 0);
-    wait_stat(&bed, spilled_bytes_total, >=, 2 * MIB);
-    ends_close(&first);
-    ends_close(&second);
+    for (unsigned i = 0; i < queues; i++) {
+        ends[i] = ends_open(&bed);
+        extend_with(&ends[i], 0, 64);
+    }
+    cr_assert_eq(bed_quiet(&bed).spilled_bytes_total, 0, "4 or 8 MiB are far below the budget");
+    cr_assert_eq(spw_pool_set(bed.pool, "memory", queues == 1 ? "2MiB" : "4MiB"), 0);
+    wait_stat(&bed, spilled_bytes_total, >=, queues * MIB);
+    for (unsigned i = 0; i < queues; i++)
+        ends_close(&ends[i]);
     bed_close(&bed);
+}
+
+Test(retune, a_smaller_budget_reaches_queues_that_rest)
+{
+    rest_and_shrink(2);
+}
+
+Test(retune, a_smaller_budget_reaches_a_queue_alone)
+{
+    rest_and_shrink(1);
 }
 
 Test(retune, the_log_level_counts_from_then_on)
