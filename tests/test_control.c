@@ -167,7 +167,7 @@ Test(control, two_that_ask_at_once_do_not_mix)
                     request_of(1000 * (who + 1) + i, who ? "threshold" : "prefetch", "1MiB");
                 fine += write(fd, &request, sizeof(request)) == (ssize_t)sizeof(request);
             }
-            _exit(fine == 40 ? 0 : 1);
+            child_leaves(fine == 40 ? 0 : 1);
         }
         cr_assert_gt(child, 0);
         last[who] = 1000 * (who + 1) + 39;
@@ -274,7 +274,7 @@ Test(control, who_dies_leaves_nothing_behind)
             struct control_request request = request_of(100 + i, "threshold", "1MiB");
             /* in the middle of a request, or right behind one */
             (void)!write(fd, &request, i % 2 ? sizeof(request) : 8);
-            _exit(0);
+            child_leaves(0);
         }
         cr_assert_eq(waitpid(child, &status, 0), child);
     }
@@ -322,7 +322,7 @@ Test(control, a_child_does_not_answer)
         /* nobody of the child's reads what it writes: the parent does */
         struct control_request request = request_of(5, "threshold", "1MiB");
         int fd = (int)bed.pool->control.fd;
-        _exit(write(fd, &request, sizeof(request)) == (ssize_t)sizeof(request) ? 0 : 1);
+        child_leaves(write(fd, &request, sizeof(request)) == (ssize_t)sizeof(request) ? 0 : 1);
     }
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert_eq(status, 0);

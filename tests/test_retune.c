@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../lib/growable.h"
+#include "child.h"
 #include "harness.h"
 #include "pool_tools.h"
 #include "queue_tools.h"
@@ -143,7 +144,7 @@ Test(retune, not_in_a_child)
     bed_open(&bed, quiet, 0);
     pid_t child = fork();
     if (child == 0)
-        _exit(spw_pool_set(bed.pool, "threshold", "1MiB") == -EOWNERDEAD ? 0 : 1);
+        child_leaves(spw_pool_set(bed.pool, "threshold", "1MiB") == -EOWNERDEAD ? 0 : 1);
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert_eq(status, 0);
     cr_assert_str_eq(shown(&bed, "threshold")->value, "auto");

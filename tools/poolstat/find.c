@@ -102,23 +102,38 @@ close:
 
 /* One descriptor of a process. The link may lie by the time it is opened: what was opened is
  * checked, and opening has no effect on a FIFO or a terminal. */
-static void look_at(struct pools *pools, const struct process *process, int dir, const char *name)
+/* Whether a descriptor's link is named as stats pages are. */
+static bool is_named_page(int dir, const char *name)
 {
     char link[64];
     ssize_t len = readlinkat(dir, name, link, sizeof(link) - 1);
-    int fd;
 
     if (len < 0)
-        return;
+        return false;
     link[len] = '\0';
-    if (strncmp(link, LINK_BEGIN, strlen(LINK_BEGIN)) != 0 ||
-        (link[strlen(LINK_BEGIN)] != '\0' && link[strlen(LINK_BEGIN)] != ' '))
+    return strncmp(link, LINK_BEGIN, strlen(LINK_BEGIN)) == 0 &&
+           (link[strlen(LINK_BEGIN)] == '\0' || link[strlen(LINK_BEGIN)] == ' ');
+}
+
+static void look_at(struct pools *pools, const struct process *process, int dir, const char *name)
+{
+    char own[64];
+    int fd;
+
+    if (!is_named_page(dir, name))
         return;
     fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd >= 0)
+    if (fd < 0) {
+        if (errno != ENOENT && errno != ESRCH)
+            note_refused(pools, process, "cannot be opened");
+        return;
+    }
+    /* Its number may have become another file's meanwhile. */
+    (void)snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
+    if (is_named_page(AT_FDCWD, own))
         pool_add(pools, process, fd);
-    else if (errno != ENOENT && errno != ESRCH)
-        note_refused(pools, process, "cannot be opened");
+    else
+        close(fd);
 }
 
 static int look_into(const char *proc, pid_t pid, struct pools *pools)
