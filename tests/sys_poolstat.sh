@@ -3,46 +3,11 @@
 # poolstat beside processes that run, are stopped, are busy, end and crash; with many pools; as
 # another user; what it writes is what the pool's own calls say.
 . "$(dirname "$0")/lib_sys.sh"
-cd "$work" || exit 1
-poolstat=$BUILD/poolstat
-[ -x "$poolstat" ] || {
-    echo "no $poolstat: run make first"
-    exit 1
-}
-hold=$(prog hold_pools) || skip "tests/prog/hold_pools was not built"
-# A name of its own: others may run this test at the same time.
-name=hold-$$
-cp "$hold" "$work/$name" && hold=$work/$name
-export SPILLWAY_DIRS=$work/scratch SPILLWAY_MEMORY=4MiB SPILLWAY_DISK_LIMIT=512MiB
+. "$sources/lib_hold.sh"
 # Pressure of others on this machine would move the budget.
 export SPILLWAY_POLICIES=threshold,prefetch
 python=$(command -v python3)
 
-# Starts hold_pools with COUNT pools as a coprocess: $pid, and tell WORD asks it something.
-held_in= held_out= pid=
-hold_open() { # count, runner...
-    local count=$1
-    shift
-    coproc HOLD { exec "$@" "$hold" "$count" 2>>hold.err; }
-    held_out=${HOLD[0]} held_in=${HOLD[1]} pid=$HOLD_PID
-    cleanups+=("kill -KILL $pid 2>/dev/null")
-    local answer
-    read -r -t 60 answer <&"$held_out"
-    [ "$answer" = ready ] || {
-        fail "hold_pools $count does not begin: $(cat hold.err)"
-        finish
-    }
-}
-tell() { # word; prints the answer
-    local answer
-    echo "$1" >&"$held_in"
-    read -r -t 120 answer <&"$held_out"
-    echo "$answer"
-}
-hold_close() {
-    eval "exec $held_in>&-"
-    wait "$pid" 2>/dev/null
-}
 run() { # option...; sets code; output in out, messages in err
     timeout 60 "$poolstat" "$@" >out 2>err
     code=$?

@@ -3,43 +3,9 @@
 # poolstat set beside processes that allow it, do not, are stopped, have children and end; as
 # another user; and what is seen of it afterwards.
 . "$(dirname "$0")/lib_sys.sh"
-cd "$work" || exit 1
-poolstat=$BUILD/poolstat
-[ -x "$poolstat" ] || {
-    echo "no $poolstat: run make first"
-    exit 1
-}
-hold=$(prog hold_pools) || skip "tests/prog/hold_pools was not built"
-# A name of its own: others may run this test at the same time.
-name=hold-$$
-cp "$hold" "$work/$name" && hold=$work/$name
-export SPILLWAY_DIRS=$work/scratch SPILLWAY_MEMORY=4MiB SPILLWAY_DISK_LIMIT=512MiB
+. "$sources/lib_hold.sh"
 export SPILLWAY_POLICIES=threshold,prefetch,periodic
 
-held_in= held_out= pid=
-hold_open() { # count, runner...
-    local count=$1
-    shift
-    coproc HOLD { exec "$@" "$hold" "$count" 2>>hold.err; }
-    held_out=${HOLD[0]} held_in=${HOLD[1]} pid=$HOLD_PID
-    cleanups+=("kill -KILL $pid 2>/dev/null")
-    local answer
-    read -r -t 60 answer <&"$held_out"
-    [ "$answer" = ready ] || {
-        fail "hold_pools $count does not begin: $(cat hold.err)"
-        finish
-    }
-}
-tell() { # word; prints the answer
-    local answer
-    echo "$1" >&"$held_in"
-    read -r -t 120 answer <&"$held_out"
-    echo "$answer"
-}
-hold_close() {
-    eval "exec $held_in>&-"
-    wait "$pid" 2>/dev/null
-}
 run() { # option...; sets code; output in out, messages in err
     local patience=() # a machine that is busy answers late
     [ "$1" = set ] && patience=(--wait 50)
