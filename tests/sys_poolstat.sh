@@ -47,6 +47,10 @@ refused "'0'" "whole number" -- 1 0
 refused "'3'" -- 1 2 3
 refused "only one of" -- --json --prometheus
 refused "only one of" -- --diff --textfile x
+refused "why can write text or --json" -- why --prometheus
+refused "queues can write" -- queues --json --watch
+refused "config can write" -- config --textfile x
+refused "set only writes text" -- set --json memory=1G
 run --diff --check 'lost==0'
 check "a refused command line with a check: exit code 3" [ $code -eq 3 ]
 run --check 'resident<' -p 1

@@ -282,15 +282,27 @@ static int take_words(struct args *args, int count, char **words)
     return EXIT_FINE;
 }
 
-/* Of these, each decides what is written: one at a time. */
+/* Of these, each decides what is written: one at a time, and a command decides for itself, but for
+ * JSON. */
 static int check_forms(const struct args *args)
 {
     unsigned forms = (unsigned)args->json + (unsigned)(args->prometheus || args->textfile) +
                      (unsigned)args->diff + (unsigned)args->watch +
                      (unsigned)(args->check_count > 0);
 
-    if (forms <= 1)
+    if (forms == 0 || (forms == 1 && args->command->name == NULL))
         return EXIT_FINE;
+    if (args->command->text_only) {
+        fprintf(stderr, "poolstat: %s only writes text, and judges nothing\n", args->command->name);
+        return EXIT_USAGE;
+    }
+    if (forms == 1 && args->json)
+        return EXIT_FINE;
+    if (args->command->name != NULL) {
+        fprintf(stderr, "poolstat: %s can write text or --json, and judges no --check\n",
+                args->command->name);
+        return EXIT_USAGE;
+    }
     fputs("poolstat: give only one of --json, --prometheus or --textfile, --diff, --watch, --check "
           "or --warn\n",
           stderr);

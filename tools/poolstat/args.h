@@ -49,6 +49,7 @@ struct poolstat_command {
     int (*run)(const struct args *args);
     bool judges;       /* its exit codes are those of a check */
     const char *words; /* what it takes instead of an interval; NULL: it takes one */
+    bool text_only;    /* it knows no --json */
 };
 
 /* Ended by one without `help`. */
